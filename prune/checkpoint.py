@@ -1,0 +1,224 @@
+"""What a saved network is: one self-describing file that runs no code when it is read."""
+
+import datetime
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from prune.data.labels import S2DS, ClassSet
+from prune.data.transforms import Preprocessing
+from prune.errors import UserError
+from prune.files import MODELS, atomic_path
+from prune.hardware import versions
+from prune.models.rebuild import rebuild
+
+FORMAT = "prune-checkpoint"
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Network:
+    """A network with everything needed to use it.
+
+    Args:
+        model: The module, see ``prune.models.build_model``.
+        architecture: Its name in ``prune.models.ARCHITECTURES``.
+        classes: What its output channels mean.
+        preprocessing: What must happen to an image first.
+        lineage: What was done to it so far, oldest first: ``{"stage", "settings", "scores", "date"}``.
+        file: Where it was loaded from, if it was.
+    """
+
+    model: nn.Module
+    architecture: str
+    classes: ClassSet = S2DS
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    lineage: list[dict[str, Any]] = field(default_factory=list)
+    file: Path | None = None
+
+    @property
+    def auxiliary(self) -> bool:
+        """Whether the auxiliary head is there."""
+        return getattr(self.model, "aux_classifier", None) is not None
+
+    @property
+    def pruned(self) -> bool:
+        """Whether a pruning stage is part of its lineage."""
+        return any(stage["stage"] == "prune" for stage in self.lineage)
+
+    def history(self) -> list[str]:
+        """The lineage as short sentences, for reports."""
+        return [describe_stage(stage) for stage in self.lineage]
+
+
+def new_stage(stage: str, settings: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of the lineage: ``stage`` is train, prune or fine-tune; settings and scores are plain values."""
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return {"stage": stage, "settings": dict(settings), "scores": dict(scores), "date": now}
+
+
+def describe_stage(stage: Mapping[str, Any]) -> str:
+    """One line such as ``train: 20 epochs on data/S2DS/train, best miou 0.512 in epoch 18, seed 0``."""
+    settings, scores = stage["settings"], stage["scores"]
+    if stage["stage"] == "prune":
+        return (
+            f"prune: {settings.get('importance_type')} {settings.get('pruning_ratio')} % of channels, "
+            f"{settings.get('allocation')}, {settings.get('iterative_steps')} step(s)"
+        )
+    best = ", ".join(f"{key} {value:.4g}" for key, value in scores.items() if isinstance(value, (int, float)))
+    return f"{stage['stage']}: on {settings.get('train_dir')}, {best}, seed {settings.get('seed')}"
+
+
+def _flushed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Contiguous CPU copies with denormals set to zero, so that no CPU runs the network ten times slower."""
+    flushed = {}
+    for name, tensor in state.items():
+        value = tensor.detach().cpu().contiguous()
+        if value.is_floating_point():
+            value = torch.where(value.abs() < torch.finfo(value.dtype).tiny, torch.zeros_like(value), value)
+        flushed[name] = value
+    return flushed
+
+
+def write_torch(content: Any, path: Path) -> None:
+    """``torch.save``, atomically and with a one-line error when the disk is full or the folder not writable."""
+    with atomic_path(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # torch reports a failing write as RuntimeError
+            raise OSError(0, str(error).splitlines()[0]) from error
+
+
+def save_checkpoint(network: Network, path: Path) -> Path:
+    """Write ``network`` as one pickle-free file, atomically, and return ``path``.
+
+    The state dict's shapes are the widths of the layers: ``load_checkpoint`` rebuilds a pruned network from them.
+    """
+    content = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "architecture": {
+            "name": network.architecture,
+            "num_classes": len(network.classes),
+            "auxiliary": network.auxiliary,
+        },
+        "classes": network.classes.to_dict(),
+        "preprocessing": network.preprocessing.to_dict(),
+        "lineage": network.lineage,
+        "versions": versions(),
+        "state_dict": _flushed(network.model.state_dict()),
+    }
+    write_torch(content, path)
+    return path
+
+
+def read_torch(path: Path, trust_pickle: bool = False) -> Any:
+    """Read what ``torch.save`` wrote without running code from it.
+
+    Raises:
+        UserError: for a missing, half-written or foreign file, or a whole-module pickle.
+    """
+    if not path.is_file():
+        raise UserError(f"model file {path} not found")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=not trust_pickle)
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" in str(error) and zipfile.is_zipfile(path):
+            raise UserError(
+                f"{path}: a whole-module pickle, which can run code and is not opened; if you trust it, add "
+                "--trust_pickle, or save its weights where it was made: torch.save(model.state_dict(), FILE)"
+            ) from error
+        raise UserError(f"{path}: expected a checkpoint, found a file of another kind") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0][:160]
+        raise UserError(f"{path}: expected a checkpoint, found a damaged or foreign file ({reason})") from error
+
+
+def _plain_state(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a foreign file: bare, nested under a usual key, or of a trusted module."""
+    if isinstance(content, nn.Module):
+        content = content.state_dict()
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(v, torch.Tensor) for v in content.values()) or not content:
+        raise UserError(f"{path}: expected a checkpoint or a state dict, found {type(content).__name__}")
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def read_state_dict(path: Path, trust_pickle: bool = False) -> dict[str, torch.Tensor]:
+    """The tensors of any file that holds a state dict: this project's checkpoints, torchvision's weights, others'."""
+    return _plain_state(read_torch(path, trust_pickle), path)
+
+
+def _from_plain_state(state: dict[str, torch.Tensor], path: Path) -> Network:
+    """A network from a torchvision DeepLabV3-ResNet101 state dict, dense or pruned."""
+    output = state.get("classifier.4.weight")
+    blocks = {name.split(".")[2] for name in state if name.startswith("backbone.layer3.")}
+    if output is None or len(blocks) != 23:
+        raise UserError(f"{path}: expected the state dict of a torchvision DeepLabV3-ResNet101, found other weights")
+    count = int(output.shape[0])
+    classes = S2DS
+    if count != len(S2DS):
+        names = tuple(f"class {i}" for i in range(count))
+        classes = ClassSet(f"{count} unnamed classes", names, ((128, 128, 128),) * count)
+    auxiliary = any(name.startswith("aux_classifier.") for name in state)
+    model = rebuild("deeplabv3_resnet101", count, auxiliary, state)
+    return Network(model, "deeplabv3_resnet101", classes, file=path)
+
+
+def load_checkpoint(path: Path, trust_pickle: bool = False) -> Network:
+    """Rebuild the network stored in ``path``, dense or pruned, in evaluation mode; its logits equal the saved one's bit by bit.
+
+    This project's checkpoints and plain torchvision state dicts load; ``trust_pickle`` also opens whole-module
+    pickles, which can run any code.
+
+    Raises:
+        UserError: when the file is missing, damaged, of a newer format, or holds something else.
+    """
+    content = read_torch(path, trust_pickle)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return _from_plain_state(_plain_state(content, path), path)
+    if content["version"] > FORMAT_VERSION:
+        raise UserError(f"{path}: format version {content['version']}, this program reads up to {FORMAT_VERSION}")
+    try:
+        built = content["architecture"]
+        model = rebuild(built["name"], built["num_classes"], built["auxiliary"], content["state_dict"])
+        classes = ClassSet.from_dict(content["classes"])
+        preprocessing = Preprocessing.from_dict(content["preprocessing"])
+        return Network(model, built["name"], classes, preprocessing, content["lineage"], path)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: the checkpoint is incomplete ({error!r})") from error
+
+
+def require_classes(network: Network, classes: ClassSet) -> None:
+    """Raise ``UserError`` when the network's outputs are not the classes of the data."""
+    if network.classes.classes != classes.classes:
+        raise UserError(
+            f"{network.file}: the data has the {len(classes)} classes of {classes.name}, "
+            f"found a network of {len(network.classes)} classes ({network.classes.name})"
+        )
+
+
+def newest_model(pruned: bool | None = None) -> Path:
+    """The newest checkpoint in ``results/models``, of the pruned or the dense ones when asked.
+
+    Raises:
+        UserError: when there is none; the message says which command makes one.
+    """
+    files = sorted(MODELS.glob("*.pth"), key=lambda f: f.stat().st_mtime, reverse=True)
+    for file in files:
+        if pruned is None or load_checkpoint(file).pruned == pruned:
+            return file
+    kind, maker = {
+        None: ("", "train.py"),
+        False: ("unpruned ", "train.py"),
+        True: ("pruned ", "torchvision_pruning.py"),
+    }[pruned]
+    raise UserError(f"no {kind}checkpoint in {MODELS}: make one with python {maker}, or name a file")

@@ -1,0 +1,214 @@
+"""Every default, once: dataclasses checked at construction, and the one bridge from them to the command line."""
+
+import argparse
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+from prune.errors import UserError
+
+Config = TypeVar("Config")
+
+
+def option(
+    default: Any, help: str, *, choices: Sequence[str] | None = None, low: float | None = None, positional: bool = False
+) -> Any:
+    """A dataclass field that is also a command-line flag: ``low`` is the smallest value allowed."""
+    metadata = {"help": help, "choices": choices, "low": low, "positional": positional}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check(config: Any) -> None:
+    """Check choices and lower bounds of every field of a config made with ``option``.
+
+    Raises:
+        UserError: naming the flag, what was expected and what was found.
+    """
+    for field in dataclasses.fields(config):
+        value, choices, low = getattr(config, field.name), field.metadata.get("choices"), field.metadata.get("low")
+        if choices and value not in choices:
+            raise UserError(f"--{field.name}: expected one of {', '.join(choices)}, found {value!r}")
+        if low is not None and value is not None and not value >= low:
+            raise UserError(f"--{field.name}: expected at least {low}, found {value}")
+
+
+class Parser(argparse.ArgumentParser):
+    """An ``ArgumentParser`` whose complaints are one line with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line instead of the usage and stop."""
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def parse_bool(text: str) -> bool:
+    """``True``/``False`` (also yes/no, 1/0, on/off) as people type them; argparse's own ``bool`` takes ``False`` as true."""
+    lowered = text.strip().lower()
+    if lowered in ("true", "yes", "1", "on"):
+        return True
+    if lowered in ("false", "no", "0", "off"):
+        return False
+    raise argparse.ArgumentTypeError(f"expected True or False, found {text!r}")
+
+
+def _plain_type(annotation: Any) -> Any:
+    """``int`` for ``int | None`` and the like."""
+    if isinstance(annotation, types.UnionType):
+        return next(a for a in typing.get_args(annotation) if a is not type(None))
+    return annotation
+
+
+def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
+    """Add one argument per field of ``config_class``; fields not given on the command line stay out of the namespace."""
+    hints = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):
+        if "help" not in field.metadata:
+            continue
+        kind, choices = _plain_type(hints[field.name]), field.metadata["choices"]
+        shown = "" if field.default is None else f" (default: {field.default})"
+        common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": (field.metadata["help"] + shown).replace("%", "%%")}
+        if field.metadata["positional"]:
+            parser.add_argument(field.name, nargs="?", type=kind, metavar=field.name.upper(), **common)
+        elif kind is bool:
+            parser.add_argument(f"--{field.name}", nargs="?", type=parse_bool, const=True, metavar="BOOL", **common)
+        else:
+            metavar = "|".join(choices) if choices else kind.__name__.upper()
+            parser.add_argument(f"--{field.name}", type=kind, metavar=metavar, **common)
+
+
+def parse(
+    config_class: type[Config], description: str, argv: Sequence[str] | None = None, prog: str | None = None
+) -> Config:
+    """Read the command line into a checked config: defaults, then the recipe when there is one, then explicit flags."""
+    parser = Parser(prog=prog, description=description)
+    add_arguments(parser, config_class)
+    given = vars(parser.parse_args(sys.argv[1:] if argv is None else list(argv)))
+    recipe = given.get("recipe")
+    if recipe is not None and recipe not in RECIPES:
+        raise UserError(f"--recipe: expected one of {', '.join(RECIPES)}, found {recipe!r}")
+    return config_class(**{**(RECIPES[recipe] if recipe else {}), **given})
+
+
+DEVICES = "auto, cpu, cuda or cuda:N"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything ``train.py`` can be told."""
+
+    train_dir: str | None = option(None, "split folder to learn from; none: the default data", positional=True)
+    val_dir: str | None = option(None, "split folder that chooses the best epoch", positional=True)
+    name: str = option("dense", "name of the run and of the model file", positional=True)
+    recipe: str | None = option(None, "settings of a known system: cracksense")
+    model: str = option("deeplabv3_resnet101", "network to build")
+    weights: str = option("auto", "start from", choices=("auto", "coco", "imagenet", "none"))
+    pruned_model: str | None = option(None, "fine-tune this checkpoint; its structure is kept")
+    train_pruned_fully: bool = option(True, "with --pruned_model: train all layers, False trains the heads only")
+    keep_feature_extract: bool = option(False, "freeze the backbone, batch norm included")
+    load_pretrained_weights: str | None = option(None, "start a fresh network from the matching weights of this file")
+    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+    epochs: int = option(100, "passes over the training data", low=1)
+    batch_size: int = option(8, "crops per step", low=2)
+    crop_size: int = option(512, "side of the square training crops in px", low=32)
+    scale_min: float = option(0.5, "smallest random zoom", low=0.05)
+    scale_max: float = option(2.0, "largest random zoom", low=0.05)
+    loss: str = option("ce_dice", "training loss", choices=("ce", "dice", "ce_dice"))
+    class_weights: str = option("none", "none, inverse, sqrt_inverse, crack=2 or one number per class")
+    aux_weight: float = option(0.4, "weight of the auxiliary head's loss", low=0)
+    optimizer: str = option("adamw", "optimizer", choices=("adam", "adamw", "sgd"))
+    lr: float = option(5e-4, "peak learning rate", low=0)
+    weight_decay: float = option(1e-4, "weight decay", low=0)
+    momentum: float = option(0.9, "momentum of sgd", low=0)
+    scheduler: str = option("poly", "learning rate over time", choices=("plateau", "poly", "cosine", "constant"))
+    warmup_epochs: float = option(1.0, "epochs of linear warm-up", low=0)
+    accumulate: int = option(1, "batches per optimizer step", low=1)
+    clip: float = option(5.0, "largest gradient norm, 0 = no clipping", low=0)
+    monitor: str = option("miou", "validation score of the best epoch", choices=("miou", "miou_defects", "crack_iou", "loss"))
+    patience: int = option(30, "stop after this many epochs without a better score, 0 = never", low=0)
+    amp: str = option("auto", "autocast", choices=("auto", "off", "bf16", "fp16"))
+    channels_last: bool = option(True, "memory format of the network")
+    device: str = option("auto", DEVICES)
+    threads: int = option(0, "CPU threads, 0 = all cores", low=0)
+    workers: int = option(2, "data loading processes, 0 = none", low=0)
+    cache: bool = option(False, "keep decoded images in RAM")
+    seed: int = option(0, "seed of everything random", low=0)
+    resume: bool = option(False, "continue the run NAME where it stopped")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.scale_max < self.scale_min:
+            raise UserError(f"--scale_max: expected at least --scale_min {self.scale_min}, found {self.scale_max}")
+        if not self.name or self.name.startswith(".") or any(c in self.name for c in "/\\"):
+            raise UserError(f"NAME: expected a plain file name without folders, found {self.name!r}")
+
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "cracksense": {
+        "epochs": 400,
+        "patience": 20,
+        "monitor": "loss",
+        "crop_size": 512,
+        "loss": "ce",
+        "class_weights": "crack=2",
+        "optimizer": "adam",
+        "lr": 1e-3,
+        "weight_decay": 0.0,
+        "scheduler": "constant",
+        "warmup_epochs": 0.0,
+        "clip": 0.0,
+    },
+}
+"""Published settings of known systems, by the names of ``TrainConfig``'s fields; explicit flags win."""
+
+
+@dataclass(frozen=True)
+class TestConfig:
+    """Everything ``test.py`` can be told."""
+
+    __test__ = False  # pytest would take the name for a test class
+
+    test_dir: str | None = option(None, "split folder to score; none: test/ of the default data", positional=True)
+    weights: str | None = option(None, "checkpoint to score; none: the newest in results/models")
+    pruned_model: str | None = option(None, "the same, for a pruned checkpoint")
+    use_pruned: bool = option(False, "without a file name: take the newest pruned checkpoint")
+    output: str | None = option(None, "workbook to write, FILE.xlsx; the .json goes beside it")
+    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+    latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)
+    latency_repeats: int = option(5, "timed forward passes, 0 = do not measure", low=0)
+    amp: str = option("off", "autocast", choices=("auto", "off", "bf16", "fp16"))
+    channels_last: bool = option(True, "memory format of the network")
+    device: str = option("auto", DEVICES)
+    threads: int = option(0, "CPU threads, 0 = all cores", low=0)
+    workers: int = option(1, "data loading processes, 0 = none", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.weights and self.pruned_model:
+            raise UserError("give either --weights or --pruned_model, found both")
+        if self.output and not self.output.endswith(".xlsx"):
+            raise UserError(f"--output: expected a file name ending in .xlsx, found {self.output!r}")
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """Everything ``inference.py`` can be told."""
+
+    state_dict: str | None = option(None, "checkpoint to use; none: the newest in results/models")
+    image: str | None = option(None, "photograph or folder of photographs; none: the default data's test images")
+    mode: str = option("side_by_side", "picture to make", choices=("side_by_side", "overlay", "save_mask"))
+    opacity: float = option(0.5, "of the classes in an overlay, 0 to 1", low=0)
+    save_figure: bool = option(False, "write files instead of opening a window")
+    output_dir: str = option("results/figures", "folder of the files")
+    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+    amp: str = option("off", "autocast", choices=("auto", "off", "bf16", "fp16"))
+    channels_last: bool = option(True, "memory format of the network")
+    device: str = option("auto", DEVICES)
+    threads: int = option(0, "CPU threads, 0 = all cores", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.opacity > 1:
+            raise UserError(f"--opacity: expected 0 to 1, found {self.opacity}")

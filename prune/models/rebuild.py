@@ -1,0 +1,61 @@
+"""A pruned network from its state dict alone: the shapes of the tensors are the widths of the layers."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from prune.errors import UserError
+from prune.models import build_model
+
+
+def _resize(module: nn.Module, prefix: str, state: Mapping[str, torch.Tensor]) -> None:
+    """Set the widths of one conv, norm or linear layer to what its stored tensors dictate."""
+    weight = state.get(f"{prefix}.weight")
+    if weight is None:
+        return
+    if isinstance(module, nn.Conv2d):
+        depthwise = module.groups == module.in_channels > 1
+        module.out_channels = weight.shape[0]
+        module.groups = weight.shape[0] if depthwise else module.groups
+        module.in_channels = weight.shape[1] * module.groups
+    elif isinstance(module, nn.BatchNorm2d):
+        module.num_features = weight.shape[0]
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = weight.shape
+    else:
+        return
+    for name in [*module._parameters, *module._buffers]:
+        stored = state.get(f"{prefix}.{name}")
+        if stored is None:
+            continue
+        empty = torch.empty(stored.shape, dtype=stored.dtype, device="meta")
+        if name in module._parameters:
+            module.register_parameter(name, nn.Parameter(empty))
+        else:
+            module.register_buffer(name, empty)
+
+
+def rebuild(name: str, num_classes: int, auxiliary: bool, state: Mapping[str, torch.Tensor]) -> nn.Module:
+    """Build ``name`` with the widths that ``state`` dictates and load it; the logits are bit-equal to the saved network's.
+
+    Args:
+        name: A key of ``ARCHITECTURES``.
+        num_classes: Number of output channels.
+        auxiliary: Whether the auxiliary head is part of the network.
+        state: State dict of the dense or pruned network; its tensors are copied.
+
+    Raises:
+        UserError: when the state dict does not fit the architecture (missing, unexpected or impossible tensors).
+    """
+    with torch.device("meta"):
+        model = build_model(name, num_classes, auxiliary)
+    for prefix, module in model.named_modules():
+        _resize(module, prefix, state)
+    copies = {key: value.detach().clone() for key, value in state.items()}
+    try:
+        model.load_state_dict(copies, assign=True)
+    except RuntimeError as error:
+        first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"the weights do not fit the architecture {name}: {first[:200]}") from error
+    return model.eval()
