@@ -1,0 +1,104 @@
+"""What happens to a sample before the network sees it; the evaluation half travels with the checkpoint."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from prune.data.labels import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The evaluation transform of a network: pixels / 255, then (x − mean) / std per RGB channel; never resized."""
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, as stored in a checkpoint."""
+        return {"color_order": "RGB", "range": [0.0, 1.0], "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> "Preprocessing":
+        """The inverse of ``to_dict``."""
+        mean, std = ((float(a), float(b), float(c)) for a, b, c in (stored["mean"], stored["std"]))
+        return cls(mean, std)
+
+    def normalize(self, image: torch.Tensor) -> torch.Tensor:
+        """Turn uint8 (3, H, W) or (N, 3, H, W) RGB into normalized float32 of the same shape."""
+        scaled = F.to_dtype(image, torch.float32, scale=True)
+        return F.normalize(scaled, list(self.mean), list(self.std)).as_subclass(torch.Tensor)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much training samples vary. All probabilities 0…1; ``scale`` is the range of zoom factors."""
+
+    crop_size: int = 512
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: float = 0.5
+    rotate: float = 0.3
+    degrees: float = 20.0
+    jitter: float = 0.8
+    blur: float = 0.1
+    noise: float = 0.1
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+
+class RandomScaledCrop(v2.Transform):
+    """Cut a square window whose side is ``size`` / zoom, zoom log-uniform in ``scale``, and resize it to ``size``.
+
+    Only the window is resized, which costs the same for a 1-megapixel and a 40-megapixel photograph. A window larger
+    than the image is padded: black in the image, ``IGNORE_INDEX`` in the label.
+    """
+
+    def __init__(self, size: int, scale: tuple[float, float]) -> None:
+        super().__init__()
+        self.size = size
+        self.scale = scale
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the window from torch's global generator."""
+        height, width = F.get_size(flat_inputs[0])
+        low, high = torch.tensor(self.scale).log()
+        window = max(1, round(self.size / float(torch.exp(low + (high - low) * torch.rand(())))))
+        top = int(torch.randint(0, max(1, height - window + 1), ()))
+        left = int(torch.randint(0, max(1, width - window + 1), ()))
+        return {"top": top, "left": left, "window": window, "height": height, "width": width}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Crop, pad and resize one image or mask."""
+        window = params["window"]
+        height, width = min(window, params["height"]), min(window, params["width"])
+        cut = F.crop(inpt, params["top"], params["left"], height, width)
+        if (height, width) != (window, window):
+            fill = IGNORE_INDEX if isinstance(inpt, tv_tensors.Mask) else 0
+            cut = F.pad(cut, [0, 0, window - width, window - height], fill=fill)
+        return F.resize(cut, [self.size, self.size], antialias=True)
+
+
+def training_transform(options: Augmentation) -> v2.Compose:
+    """Random scaled crop, flips, rotation, photometric jitter, blur, noise, normalization.
+
+    Takes ``tv_tensors.Image`` uint8 (3, H, W) and ``tv_tensors.Mask`` uint8 (H, W); gives float32 (3, S, S) and
+    uint8 (S, S), where pixels without a label are ``IGNORE_INDEX``.
+    """
+    fill: dict[Any, Any] = {tv_tensors.Image: 0, tv_tensors.Mask: IGNORE_INDEX}
+    jitter = v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03)
+    return v2.Compose(
+        [
+            RandomScaledCrop(options.crop_size, options.scale),
+            v2.RandomHorizontalFlip(options.flip),
+            v2.RandomVerticalFlip(options.flip),
+            v2.RandomApply([v2.RandomRotation(options.degrees, fill=fill)], options.rotate),
+            v2.RandomApply([jitter], options.jitter),
+            v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.2))], options.blur),
+            v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
+            v2.RandomApply([v2.GaussianNoise(sigma=0.03)], options.noise),
+            v2.Normalize(list(options.preprocessing.mean), list(options.preprocessing.std)),
+        ]
+    )
