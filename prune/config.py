@@ -212,3 +212,78 @@ class InferenceConfig:
         check(self)
         if self.opacity > 1:
             raise UserError(f"--opacity: expected 0 to 1, found {self.opacity}")
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Everything ``python -m prune prepare`` can be told."""
+
+    source: str | None = option(None, "folder with train/, val/, test/, or one split folder", positional=True)
+    output: str | None = option(None, "folder to write the documented layout into", positional=True)
+    force: bool = option(False, "write into a folder that already holds files")
+
+    def __post_init__(self) -> None:
+        if not self.source or not self.output:
+            raise UserError("prepare: expected two folders, SOURCE and OUTPUT")
+
+
+@dataclass(frozen=True)
+class SynthesizeConfig:
+    """Everything ``python -m prune synthesize`` can be told."""
+
+    output: str | None = option(None, "folder to draw the images into", positional=True)
+    images: int = option(60, "number of images over all splits")
+    size: int = option(192, "side of the square images in px")
+    seed: int = option(0, "same seed, same bytes", low=0)
+    force: bool = option(False, "overwrite an earlier set")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.output:
+            raise UserError("synthesize: expected a folder to write to, found none")
+
+
+@dataclass(frozen=True)
+class InspectConfig:
+    """Everything ``python -m prune inspect`` can be told."""
+
+    file: str | None = option(None, "checkpoint, a path or a name in results/models; none: the newest", positional=True)
+    layers: bool = option(False, "list the width of every layer")
+    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+
+
+CRITERIA = ("L1", "L2", "Taylor", "Random")
+"""What a study can compare: magnitude with p = 1 and 2, first-order Taylor, and the control."""
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Everything ``python -m prune study`` can be told."""
+
+    data: str | None = option(None, "folder with train/, val/, test/; none: the default data", positional=True)
+    name: str = option("study", "prefix of every model, and name of the results", positional=True)
+    criteria: str = option(",".join(CRITERIA), "importance criteria to compare")
+    pruning_ratio: int = option(50, "percent of channels to remove, 1 to 99", low=1)
+    iterative_steps: int = option(1, "pruning steps", low=1)
+    dense: str | None = option(None, "start from this checkpoint instead of training one")
+    model: str = option("deeplabv3_resnet101", "network to train")
+    weights: str = option("auto", "start from", choices=("auto", "coco", "imagenet", "none"))
+    epochs: int = option(100, "of the dense network", low=1)
+    finetune_epochs: int = option(30, "of every pruned network", low=1)
+    batch_size: int = option(8, "crops per step", low=2)
+    crop_size: int = option(512, "side of the square crops in px", low=32)
+    lr: float = option(5e-4, "peak learning rate of the dense network", low=0)
+    finetune_lr: float = option(2e-4, "peak learning rate of fine-tuning", low=0)
+    latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)
+    latency_repeats: int = option(5, "timed forward passes per network, interleaved", low=1)
+    figures: int = option(6, "test images on the comparison sheet", low=0)
+    workers: int = option(1, "data loading processes", low=0)
+    cache: bool = option(True, "keep decoded images in RAM")
+    seed: int = option(0, "seed of everything random", low=0)
+    output: str | None = option(None, "folder of table and charts; none: results/studies/NAME")
+
+    def __post_init__(self) -> None:
+        check(self)
+        unknown = [c for c in self.criteria.split(",") if c not in CRITERIA]
+        if unknown:
+            raise UserError(f"--criteria: expected some of {','.join(CRITERIA)}, found {','.join(unknown)}")

@@ -70,8 +70,10 @@ class SegmentationDataset(Dataset[Sample | UserError]):
 
     def _decode(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         pair = self.split.pairs[index]
-        image = torch.from_numpy(self.split.read_image(pair)).permute(2, 0, 1).contiguous()
-        return image, torch.from_numpy(self.split.read_label(pair))
+        image, label = self.split.read_image(pair), self.split.read_label(pair)
+        if image.shape[:2] != label.shape:
+            raise UserError(f"{pair.label}: expected the size of its image, {image.shape[:2]}, found {label.shape}")
+        return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(label)
 
     def _decode_all(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         decoded: list[tuple[torch.Tensor, torch.Tensor]] = []

@@ -46,7 +46,9 @@ def image_size(path: Path) -> tuple[int, int]:
     """Height and width in pixels after EXIF rotation, from the header alone."""
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            # Pillow decodes a whole PNG to look for EXIF data behind the pixels; those before them are enough here.
+            exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+            turned = exif.get(0x0112, 1) in (5, 6, 7, 8)
             return (image.width, image.height) if turned else (image.height, image.width)
     except _DECODE_ERRORS as error:
         raise UserError(f"{path}: expected a readable image, found: {str(error).splitlines()[0]}") from error

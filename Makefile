@@ -1,0 +1,36 @@
+# make demo: the whole journey in a few minutes    make test: the tests
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: setup demo test test-all lint bench clean
+
+setup: $(INSTALLED)
+
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, found " + sys.version)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the pinned requirements into .venv (some minutes on the first run)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: setup
+	@$(BIN)/python -m prune demo
+
+test: setup
+	@$(BIN)/python -m pytest -q
+
+test-all: setup
+	@$(BIN)/python -m pytest -q -m "slow or not slow"
+
+lint: setup
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy prune
+
+bench: setup
+	@$(BIN)/python -m prune benchmark
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache

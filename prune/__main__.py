@@ -1,0 +1,35 @@
+"""``python -m prune COMMAND``: everything that is not one of the four scripts."""
+
+import importlib
+import sys
+
+from prune.errors import UserError, run
+
+COMMANDS = {
+    "prepare": "convert the official S2DS download or color labels into the documented layout",
+    "synthesize": "draw S2DS-like images and labels",
+    "inspect": "print a checkpoint as a card",
+    "study": "train once, prune by several criteria, fine-tune each, test, tabulate",
+    "demo": "the whole journey on synthetic images in a few minutes",
+    "benchmark": "measure training speed, pruning memory and evaluation overhead",
+}
+
+
+def main() -> None:
+    """Hand the rest of the command line to the named command.
+
+    Raises:
+        UserError: for an unknown command; the message lists the known ones.
+    """
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("-h", "--help"):
+        print("usage: python -m prune COMMAND ...\n")
+        print("\n".join(f"  {command:12} {text}" for command, text in COMMANDS.items()))
+        return
+    if name not in COMMANDS:
+        raise UserError(f"unknown command {name!r}: expected one of {', '.join(COMMANDS)}")
+    importlib.import_module(f"prune.commands.{name}").main(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,54 @@
+"""``python -m prune inspect``: a checkpoint as a card a person can read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from prune.checkpoint import Network, load_checkpoint, newest_model
+from prune.config import InspectConfig, parse
+from prune.files import find_model
+from prune.models.cost import count
+from prune.report.tables import text_table
+
+CARD_SIZE = (512, 512)
+"""Input size in px at which the card counts MACs."""
+
+
+def layer_widths(model: nn.Module) -> list[list[str]]:
+    """Name, kind, input and output channels of every convolution and linear layer."""
+    rows = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            kernel = "x".join(map(str, module.kernel_size))
+            rows.append([name, f"conv {kernel}", str(module.in_channels), str(module.out_channels)])
+        elif isinstance(module, nn.Linear):
+            rows.append([name, "linear", str(module.in_features), str(module.out_features)])
+    return rows
+
+
+def card(network: Network, layers: bool = False) -> str:
+    """What a checkpoint is: architecture, size, cost, classes, preprocessing and lineage."""
+    parameters, macs = count(network.model, CARD_SIZE)
+    file = Path(str(network.file))
+    prepared = network.preprocessing
+    lines = [
+        f"file           {file} ({file.stat().st_size / 2**20:.1f} MiB)",
+        f"architecture   {network.architecture}{', auxiliary head' if network.auxiliary else ''}"
+        f"{', pruned' if network.pruned else ''}",
+        f"parameters     {parameters / 1e6:.2f} M (inference, without auxiliary head)",
+        f"MACs           {macs / 1e9:.2f} G at {CARD_SIZE[1]}x{CARD_SIZE[0]}",
+        f"classes        {', '.join(f'{i} {name}' for i, name in enumerate(network.classes.classes))}",
+        f"preprocessing  RGB / 255, mean {prepared.mean}, std {prepared.std}, any size",
+    ]
+    lines += [f"{'lineage' if i == 0 else '':14} {line}" for i, line in enumerate(network.history() or ["unknown"])]
+    if layers:
+        lines += ["", text_table(["layer", "kind", "in", "out"], layer_widths(network.model))]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and print the card."""
+    config = parse(InspectConfig, "Print a checkpoint as a card.", argv, "python -m prune inspect")
+    file = find_model(config.file) if config.file else newest_model()
+    print(card(load_checkpoint(file, config.trust_pickle), config.layers))

@@ -1,0 +1,232 @@
+"""``python -m prune study``: one dense network, pruned by several criteria, each fine-tuned with the same budget, tested."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prune.checkpoint import load_checkpoint
+from prune.commands import inference, prune, test, train
+from prune.commands.defaults import data_folder
+from prune.config import StudyConfig, parse
+from prune.data.labels import S2DS
+from prune.data.layout import SPLITS, find_split
+from prune.files import FIGURES, METRICS, MODELS, RESULTS, RUNS, find_model, write_json, write_text
+from prune.hardware import choose_device, machine_facts, set_threads, versions
+from prune.models.cost import measure_latency
+from prune.predict import Predictor
+from prune.report.charts import study_charts
+from prune.report.figures import color_mask, grid, save_image
+from prune.report.tables import markdown_table, text_table, write_csv
+
+HEADER = [
+    "network",
+    "criterion",
+    "stage",
+    "parameters M",
+    "MACs G",
+    "MiB",
+    "latency ms",
+    "mIoU",
+    "mIoU defects",
+    "crack IoU",
+    "crack recall",
+]
+VERBS = {
+    "train.py": train.main,
+    "torchvision_pruning.py": prune.main,
+    "test.py": test.main,
+    "inference.py": inference.main,
+}
+
+
+class Journal:
+    """Runs the project's own command lines, notes how long each took, and skips what an earlier call has finished.
+
+    Args:
+        file: JSON file that remembers commands and seconds.
+        data: Data folder, written as ``$DATA`` in what is published.
+    """
+
+    def __init__(self, file: Path, data: Path) -> None:
+        self.file, self.data = file, data
+        self.steps: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+
+    def run(self, product: Path, script: str, *arguments: object) -> None:
+        """Run ``python SCRIPT ARGUMENTS`` unless the same command already made ``product``."""
+        words = [str(a) for a in arguments]
+        command = " ".join(["python", script, *words])
+        done = [step for step in self.steps if step["command"] == command and "seconds" in step]
+        if done and product.exists():
+            print(f"\n$ {command}\n  done before, {product}")
+            return
+        print(f"\n$ {command}", flush=True)
+        started = any(step["command"] == command for step in self.steps)
+        self.steps = [step for step in self.steps if step["command"] != command] + [{"command": command}]
+        write_json(self.file, self.steps)
+        begin = time.perf_counter()
+        VERBS[script]([*words, "--resume"] if started and script == "train.py" else words)
+        self.steps[-1]["seconds"] = round(time.perf_counter() - begin, 1)
+        write_json(self.file, self.steps)
+
+    def published(self) -> str:
+        """The commands with their minutes, as Markdown; the data folder appears as ``$DATA``."""
+        lines = [
+            f"{step['command'].replace(str(self.data), '$DATA')}   # {step.get('seconds', 0) / 60:.1f} min"
+            for step in self.steps
+        ]
+        return "\n".join(["```sh", *lines, "```"])
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The rows of the comparison and the files written."""
+
+    rows: list[dict[str, Any]]
+    files: list[Path]
+
+    def __str__(self) -> str:
+        table = text_table(HEADER, [_cells(row) for row in self.rows])
+        return "\n".join(["", table, "", *(str(file) for file in self.files)])
+
+
+def _cells(row: dict[str, Any]) -> list[Any]:
+    """A row as the table shows it; None is blank."""
+    scores = [row[name] for name in ("miou", "miou_defects", "crack_iou", "crack_recall")]
+    return [
+        row["name"],
+        row["criterion"],
+        row["stage"],
+        f"{row['parameters'] / 1e6:.2f}",
+        f"{row['macs'] / 1e9:.2f}",
+        f"{row['mib']:.1f}",
+        f"{row['latency_ms']:.0f}",
+        *("" if score is None else f"{score:.4f}" for score in scores),
+    ]
+
+
+def _prune_arguments(config: StudyConfig, criterion: str, dense: str, data: Path) -> list[object]:
+    kind = {"L1": ("Magnitude", 1), "L2": ("Magnitude", 2)}.get(criterion, (criterion, 2))
+    return [
+        *("--pruning_ratio", config.pruning_ratio, "--importance_type", kind[0], "--p_value", kind[1]),
+        *("--model_name", f"{config.name}_{criterion.lower()}", "--iterative_steps", config.iterative_steps),
+        *("--state_dict", dense, "--data_dir", data, "--crop_size", config.crop_size, "--seed", config.seed),
+        *("--latency_size", config.latency_size),
+    ]
+
+
+def _run_all(config: StudyConfig, data: Path, journal: Journal) -> list[tuple[str, str, str]]:
+    """Run every step; returns (model name, criterion, stage) of every network tested."""
+    folders = [data / SPLITS[0], data / SPLITS[1]]
+    common = ["--batch_size", config.batch_size, "--crop_size", config.crop_size, "--patience", 0]
+    common += ["--workers", config.workers, "--cache", config.cache, "--seed", config.seed]
+    dense = config.dense or f"{config.name}_dense"
+    networks = [(dense, "", "dense")]
+    if not config.dense:
+        start = ["--model", config.model, "--weights", config.weights, "--epochs", config.epochs, "--lr", config.lr]
+        journal.run(MODELS / f"{dense}.pth", "train.py", *folders, dense, *start, *common)
+    for criterion in config.criteria.split(","):
+        pruned = f"{config.name}_{criterion.lower()}"
+        tuned = f"{pruned}_finetuned"
+        model = MODELS / f"{pruned}.pth"
+        journal.run(model, "torchvision_pruning.py", *_prune_arguments(config, criterion, dense, data))
+        start = ["--pruned_model", pruned, "--epochs", config.finetune_epochs, "--lr", config.finetune_lr]
+        journal.run(MODELS / f"{tuned}.pth", "train.py", *folders, tuned, *start, *common)
+        networks += [(pruned, criterion, "pruned"), (tuned, criterion, "fine-tuned")]
+    for name, _, _ in networks:
+        options = ["--weights", name, "--latency_size", config.latency_size, "--latency_repeats", 0]
+        journal.run(_metrics(name), "test.py", data / "test", *options)
+    return networks
+
+
+def _metrics(name: str) -> Path:
+    return METRICS / f"{find_model(name).stem if (MODELS / f'{name}.pth').exists() else Path(name).stem}.json"
+
+
+def _latencies(networks: list[tuple[str, str, str]], config: StudyConfig) -> dict[str, float]:
+    """Median latency in ms of every network, measured interleaved in one go."""
+    models = {name: load_checkpoint(find_model(name)).model for name, _, _ in networks}
+    size = (config.latency_size, config.latency_size)
+    print(f"\nmeasuring latency of {len(models)} networks at {size[1]}x{size[0]}, interleaved", flush=True)
+    measured = measure_latency(models, size, config.latency_repeats, choose_device("auto"))
+    return {name: latency.median_ms for name, latency in measured.items()}
+
+
+def _rows(networks: list[tuple[str, str, str]], latencies: dict[str, float]) -> list[dict[str, Any]]:
+    rows = []
+    for name, criterion, stage in networks:
+        content = json.loads(_metrics(name).read_text())
+        summary, crack = content["summary"], content["per_class"][S2DS.index("crack") or 0]
+        rows.append(
+            {
+                "name": name,
+                "criterion": criterion,
+                "stage": stage,
+                "parameters": summary["parameters"],
+                "macs": summary["macs"],
+                "mib": summary["file_mib"],
+                "latency_ms": latencies[name],
+                "miou": summary["miou"],
+                "miou_defects": summary["miou_defects"],
+                "crack_iou": summary["crack_iou"],
+                "crack_recall": crack["recall"],
+                "per_class": {row["class"]: row["iou"] for row in content["per_class"]},
+            }
+        )
+    return rows
+
+
+def _comparison_sheet(networks: list[tuple[str, str, str]], data: Path, config: StudyConfig) -> Path:
+    """Test images in rows; photograph, label, dense and every fine-tuned network in columns."""
+    split = find_split(data / "test", S2DS)
+    shown = [network for network in networks if network[2] in ("dense", "fine-tuned")]
+    # Evenly spread over the set, because neighboring files tend to show the same place.
+    picked = np.unique(np.linspace(0, len(split.pairs) - 1, min(config.figures, len(split.pairs))).round().astype(int))
+    pairs = [split.pairs[i] for i in picked]
+    rows = [[split.read_image(pair), color_mask(split.read_label(pair), S2DS)] for pair in pairs]
+    for name, _, _ in shown:
+        predictor = Predictor(load_checkpoint(find_model(name)), choose_device("auto"))
+        for row in rows:
+            row.append(color_mask(predictor.class_map(row[0]), S2DS))
+    titles = ["photograph", "label", *(criterion or stage for _, criterion, stage in shown)]
+    picture = grid(rows, titles, [pair.stem for pair in pairs])
+    return save_image(picture, FIGURES / f"{config.name}_comparison.png")
+
+
+def study(config: StudyConfig) -> StudyResult:
+    """Run the whole comparison through the project's own command lines and tabulate it.
+
+    Interrupted, the same command goes on where it stopped. Writes table.json, table.csv, table.md (with the commands)
+    and charts; the comparison sheet goes to results/figures, because it shows photographs.
+
+    Raises:
+        UserError: whatever a step raises.
+    """
+    set_threads(0)
+    data = Path(config.data) if config.data else data_folder()
+    output = Path(config.output) if config.output else RESULTS / "studies" / config.name
+    journal = Journal(RUNS / f"{config.name}.json", data)
+    networks = _run_all(config, data, journal)
+    rows = _rows(networks, _latencies(networks, config))
+    images = len(find_split(data / "test", S2DS).pairs)
+    title = f"{data.name}, test split ({images} images), seed {config.seed}"
+    facts = {"data": data.name, "images": images, "machine": machine_facts(choose_device("auto")), "versions": versions()}
+    files = [
+        write_json(output / "table.json", {"rows": rows, "latency_size": config.latency_size, **facts}),
+        write_csv(HEADER, [_cells(row) for row in rows], output / "table.csv"),
+        write_text(output / "table.md", f"{markdown_table(HEADER, [_cells(r) for r in rows])}\n\n{journal.published()}\n"),
+        *study_charts(rows, output, title=title),
+    ]
+    if config.figures:
+        files.append(_comparison_sheet(networks, data, config))
+    return StudyResult(rows, files)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, run the study, print the table."""
+    description = "Train once, prune by several criteria, fine-tune each with the same budget, test, tabulate."
+    print(study(parse(StudyConfig, description, argv, "python -m prune study")))

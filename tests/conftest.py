@@ -1,0 +1,70 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from prune.data.labels import S2DS
+
+ROOT = Path(__file__).parent.parent
+torch.set_num_threads(2)
+TINY = ["--model", "deeplabv3_tiny", "--crop_size", "64", "--workers", "0", "--batch_size", "4"]
+"""Flags that make a command train the microscopic network."""
+
+
+def draw_label(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Rectangles of every class and a crack: not pretty, but each class has one fixed color to learn."""
+    label = np.zeros((size, size), dtype=np.uint8)
+    for class_id in range(1, 6):
+        top, left = rng.integers(0, size - size // 4, 2)
+        label[top : top + size // 5, left : left + size // 5] = class_id
+    column = int(rng.integers(2, size - 2))
+    label[:, column : column + 2] = 6
+    return label
+
+
+def write_pair(split: Path, stem: str, label: np.ndarray, rng: np.random.Generator, kind: str = "ids") -> None:
+    """One image whose colors follow its label, in the documented layout (``kind`` ids or colors)."""
+    tint = np.array([[120, 120, 120], [30, 30, 200], [30, 180, 30], [200, 240, 240], [190, 110, 30], [150, 60, 60], [20, 20, 20]])
+    noise = rng.integers(-12, 13, (*label.shape, 3))
+    photo = np.clip(tint[np.where(label > 6, 0, label)] + noise, 0, 255).astype(np.uint8)
+    (split / "Images").mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photo).save(split / "Images" / f"{stem}.png")
+    folder, picture = ("Labels_grayscale", label) if kind == "ids" else ("Labels_RGB", S2DS.colorize(label))
+    (split / folder).mkdir(exist_ok=True)
+    Image.fromarray(picture).save(split / folder / f"{stem}.png")
+
+
+def make_data(root: Path, counts: tuple[int, int, int] = (8, 3, 3), size: int = 64) -> Path:
+    rng = np.random.default_rng(0)
+    for name, count in zip(("train", "val", "test"), counts, strict=True):
+        for number in range(count):
+            write_pair(root / name, f"{number:03d}", draw_label(size, rng), rng)
+    return root
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data folder in the documented layout; do not write into it."""
+    return make_data(tmp_path_factory.mktemp("data") / "S2DS")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh working directory: results/ of a test land here."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def command(script: str, *arguments: object, cwd: Path, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    """Run a script of the repository (or ``-m prune``) as a user does."""
+    target = script.split() if script.startswith("-m") else [str(ROOT / script)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", "MPLBACKEND": "Agg"}
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
+        environment.pop(name, None)
+    words = [sys.executable, *target, *map(str, arguments)]
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, **kwargs)  # type: ignore[call-overload]
