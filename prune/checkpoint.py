@@ -68,7 +68,7 @@ def describe_stage(stage: Mapping[str, Any]) -> str:
     settings, scores = stage["settings"], stage["scores"]
     if stage["stage"] == "prune":
         return (
-            f"prune: {settings.get('importance_type')} {settings.get('pruning_ratio')} % of channels, "
+            f"prune: {settings.get('criterion')} {settings.get('pruning_ratio'):g} % of channels, "
             f"{settings.get('allocation')}, {settings.get('iterative_steps')} step(s)"
         )
     best = ", ".join(f"{key} {value:.4g}" for key, value in scores.items() if isinstance(value, (int, float)))

@@ -165,6 +165,54 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True)
+class PruneConfig:
+    """Everything ``torchvision_pruning.py`` can be told."""
+
+    pruning_ratio: float = option(50.0, "percent of channels to remove, 0 to 99", low=0)
+    importance_type: str = option("Taylor", "criterion", choices=("Taylor", "Magnitude", "Random"))
+    p_value: int = option(2, "norm of the Magnitude criterion: 1 = L1, 2 = L2", low=1)
+    model_name: str | None = option(None, "name of the pruned model; none: <model>_<criterion>_<ratio>")
+    iterative_steps: int = option(1, "steps to the final ratio; gradients are taken anew before each", low=1)
+    state_dict: str | None = option(None, "checkpoint to prune; none: the newest unpruned one in results/models")
+    keep_feature_extract: bool = option(False, "keep the backbone frozen while fine-tuning between steps")
+    data_dir: str | None = option(None, "folder with train/ (and val/), or a split folder; none: the default data")
+    allocation: str = option("local", "same share in every layer, or one ranking of all", choices=("local", "global"))
+    max_layer_ratio: float = option(90.0, "global allocation: most percent taken from one layer", low=0)
+    round_to: int = option(8, "layer widths become multiples of this", low=1)
+    batches: int = option(8, "labeled batches the Taylor gradients are taken from", low=1)
+    batch_size: int = option(1, "crops per gradient batch; 1 needs the least memory", low=1)
+    crop_size: int = option(512, "side of the square crops in px", low=32)
+    loss: str = option("ce_dice", "training loss the gradients are taken of", choices=("ce", "dice", "ce_dice"))
+    class_weights: str = option("none", "none, inverse, sqrt_inverse, crack=2 or one number per class")
+    aux_weight: float = option(0.4, "weight of the auxiliary head's loss", low=0)
+    recalibrate: bool = option(True, "estimate batch-norm statistics anew after the last step")
+    recalibration_batches: int = option(8, "batches of 4 crops for that", low=1)
+    finetune_epochs_per_step: int = option(0, "epochs of training between steps", low=0)
+    lr: float = option(2e-4, "learning rate of that training", low=0)
+    latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)
+    latency_repeats: int = option(3, "timed forward passes, 0 = do not measure", low=0)
+    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+    channels_last: bool = option(True, "memory format of the network")
+    device: str = option("auto", DEVICES)
+    threads: int = option(0, "CPU threads, 0 = all cores", low=0)
+    seed: int = option(0, "seed of crops and of the Random criterion", low=0)
+
+    def __post_init__(self) -> None:
+        spellings = {name.lower(): name for name in ("Taylor", "Magnitude", "Random")}
+        chosen = spellings.get(self.importance_type.lower(), self.importance_type)
+        object.__setattr__(self, "importance_type", chosen)
+        check(self)
+        for name, top in (("pruning_ratio", 99), ("max_layer_ratio", 99), ("p_value", 2)):
+            if getattr(self, name) > top:
+                raise UserError(f"--{name}: expected at most {top}, found {getattr(self, name):g}")
+
+    @property
+    def criterion(self) -> str:
+        """The criterion as tables call it: L1, L2, Taylor or Random."""
+        return f"L{self.p_value}" if self.importance_type == "Magnitude" else self.importance_type
+
+
+@dataclass(frozen=True)
 class TestConfig:
     """Everything ``test.py`` can be told."""
 

@@ -3,28 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
-
 from prune.checkpoint import Network, load_checkpoint, newest_model
 from prune.config import InspectConfig, parse
 from prune.files import find_model
 from prune.models.cost import count
+from prune.pruning.report import layer_widths
 from prune.report.tables import text_table
 
 CARD_SIZE = (512, 512)
 """Input size in px at which the card counts MACs."""
-
-
-def layer_widths(model: nn.Module) -> list[list[str]]:
-    """Name, kind, input and output channels of every convolution and linear layer."""
-    rows = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            kernel = "x".join(map(str, module.kernel_size))
-            rows.append([name, f"conv {kernel}", str(module.in_channels), str(module.out_channels)])
-        elif isinstance(module, nn.Linear):
-            rows.append([name, "linear", str(module.in_features), str(module.out_features)])
-    return rows
 
 
 def card(network: Network, layers: bool = False) -> str:
@@ -43,7 +30,7 @@ def card(network: Network, layers: bool = False) -> str:
     ]
     lines += [f"{'lineage' if i == 0 else '':14} {line}" for i, line in enumerate(network.history() or ["unknown"])]
     if layers:
-        lines += ["", text_table(["layer", "kind", "in", "out"], layer_widths(network.model))]
+        lines += ["", text_table(["layer", "kind", "in", "out"], [list(row) for row in layer_widths(network.model)])]
     return "\n".join(lines)
 
 

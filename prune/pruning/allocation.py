@@ -1,0 +1,49 @@
+"""How many channels each group keeps: the same share everywhere, or one ranking over the whole network."""
+
+from collections.abc import Sequence
+
+import torch
+
+
+def rounded(width: float, round_to: int, initial: int) -> int:
+    """The multiple of ``round_to`` nearest to ``width``, at least one multiple, at most the initial width.
+
+    A layer narrower than ``round_to`` keeps its width: rounding must never remove a layer.
+    """
+    nearest = max(round_to, round(width / round_to) * round_to)
+    return min(initial, nearest)
+
+
+def local_widths(initial: Sequence[int], ratio: float, round_to: int) -> list[int]:
+    """Widths after removing the share ``ratio`` (0…1) of the initial channels of every group."""
+    return [rounded(width * (1 - ratio), round_to, width) for width in initial]
+
+
+def global_widths(
+    scores: Sequence[torch.Tensor], initial: Sequence[int], ratio: float, round_to: int, max_layer_ratio: float
+) -> list[int]:
+    """Widths after removing the lowest-ranked channels of the whole network.
+
+    Channels go in ascending order of score until ``ratio`` (0…1) of all initial channels are gone; a group that has
+    lost ``max_layer_ratio`` of its own keeps the rest, so that no layer disappears.
+
+    Args:
+        scores: One tensor (current channels,) per group, comparable across groups.
+        initial: Channels of each group before any pruning.
+        ratio: Share of all initial channels to be gone.
+        round_to: Widths become multiples of this.
+        max_layer_ratio: Largest share (0…1) taken from one group.
+    """
+    widths = [len(s) for s in scores]
+    floors = [max(1, round(width * (1 - max_layer_ratio))) for width in initial]
+    owners = torch.cat([torch.full((len(s),), i) for i, s in enumerate(scores)])
+    goal = sum(initial) * (1 - ratio)
+    for owner in owners[torch.cat(list(scores)).argsort(stable=True)].tolist():
+        if sum(widths) <= goal:
+            break
+        if widths[owner] > floors[owner]:
+            widths[owner] -= 1
+    return [
+        min(len(s), rounded(width, round_to, start))
+        for s, width, start in zip(scores, widths, initial, strict=True)
+    ]
