@@ -131,8 +131,8 @@ def read_torch(path: Path, trust_pickle: bool = False) -> Any:
     except pickle.UnpicklingError as error:
         if "Weights only load failed" in str(error) and zipfile.is_zipfile(path):
             raise UserError(
-                f"{path}: a whole-module pickle, which can run code and is not opened; if you trust it, add "
-                "--trust_pickle, or save its weights where it was made: torch.save(model.state_dict(), FILE)"
+                f"{path}: expected tensors and plain values, found pickled objects (a whole-module pickle?), which can run code and "
+                "are not opened; if you trust the file, add --trust_pickle, or save its weights where it was made: torch.save(model.state_dict(), FILE)"
             ) from error
         raise UserError(f"{path}: expected a checkpoint, found a file of another kind") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:

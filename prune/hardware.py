@@ -72,9 +72,9 @@ def machine_facts(device: torch.device) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of this project and of the libraries that determine a result."""
+    """Versions of this project and of the libraries that determine a result, as plain strings."""
     import torchvision
 
     from prune import __version__
 
-    return {"prune": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__}
+    return {"prune": __version__, "torch": str(torch.__version__), "torchvision": str(torchvision.__version__)}

@@ -10,7 +10,7 @@ from prune.commands.defaults import data_folder
 from prune.config import TrainConfig, parse
 from prune.data.dataset import SegmentationDataset, class_pixels, training_loader, whole_images
 from prune.data.labels import S2DS
-from prune.data.layout import SPLITS, Split, find_split
+from prune.data.layout import SPLITS, Split, find_split, usable_crop
 from prune.data.transforms import Augmentation, training_transform
 from prune.engine.evaluation import Evaluation, evaluate
 from prune.engine.fit import Progress, Row, Run
@@ -72,10 +72,6 @@ def _splits(config: TrainConfig) -> tuple[Split, Split]:
     return found[0], found[1]
 
 
-def _augmentation(config: TrainConfig, network: Network) -> Augmentation:
-    return Augmentation(config.crop_size, (config.scale_min, config.scale_max), preprocessing=network.preprocessing)
-
-
 class _Tensorboard:
     """Writes history rows as TensorBoard events; without the package it says so once and does nothing."""
 
@@ -116,7 +112,9 @@ def train(config: TrainConfig) -> TrainResult:
     pixels = class_pixels(SegmentationDataset(train_split))
     class_pixels(SegmentationDataset(val_split))
     weights = class_weights(config.class_weights, pixels, S2DS)
-    transform = training_transform(_augmentation(config, network))
+    crop = usable_crop(train_split, config.crop_size)
+    scale = (config.scale_min, config.scale_max)
+    transform = training_transform(Augmentation(crop, scale, preprocessing=network.preprocessing))
     dataset = SegmentationDataset(train_split, transform, config.seed, config.cache)
     val_dataset = SegmentationDataset(val_split, cache=config.cache)
     loader = training_loader(dataset, min(config.batch_size, len(dataset)), config.workers)
@@ -126,7 +124,8 @@ def train(config: TrainConfig) -> TrainResult:
     predictor = Predictor(network, device, amp, config.channels_last)
     loss = make_loss(config.loss, None if weights is None else weights.to(device))
     step = Stepper(network.model, loss, device, amp, config.channels_last, config.aux_weight)
-    print(f"device   {device_name(device)}, {'float32' if amp is None else str(amp).removeprefix('torch.')}")
+    number = "float32" if amp is None else str(amp).removeprefix("torch.")
+    print(f"device   {device_name(device)}, {number}, crops of {crop} px, batches of {loader.batch_size}")
 
     def validate() -> Evaluation:
         return evaluate(predictor, whole_images(val_dataset, min(1, config.workers)), len(val_dataset), "validating")

@@ -12,9 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
 from tqdm import tqdm
 
-from prune.data.labels import IGNORE_INDEX
 from prune.data.layout import Split
-from prune.data.transforms import Preprocessing
 from prune.errors import UserError
 
 
@@ -123,6 +121,19 @@ def _collate(samples: list[Sample | UserError]) -> Batch | UserError:
     return torch.stack([s.image for s in stacked]), torch.stack([s.label for s in stacked])
 
 
+def draw_batch(dataset: SegmentationDataset, epoch: int, numbers: Iterable[int]) -> Batch:
+    """A batch of augmented samples; sample numbers beyond the end wrap around, over an order shuffled by ``epoch``.
+
+    Raises:
+        UserError: for a damaged file.
+    """
+    order = np.random.default_rng([dataset.seed, epoch]).permutation(len(dataset))
+    batch = _collate([dataset[(epoch, int(order[number % len(order)]))] for number in numbers])
+    if isinstance(batch, UserError):
+        raise batch
+    return batch
+
+
 def training_loader(dataset: SegmentationDataset, batch_size: int, workers: int) -> DataLoader[Any]:
     """Batches of augmented samples; the short last batch is dropped (ASPP cannot normalize a batch of one)."""
     return DataLoader(
@@ -163,13 +174,3 @@ def class_pixels(dataset: SegmentationDataset) -> NDArray[np.int64]:
     for pair in tqdm(split.pairs, desc=f"checking labels of {split.folder}", unit="label", leave=False):
         counts += np.bincount(split.read_label(pair).ravel(), minlength=256)
     return counts[: len(split.classes)]
-
-
-def normalized(sample: Sample, preprocessing: Preprocessing) -> torch.Tensor:
-    """The sample's image as the network wants it: float32 (1, 3, H, W)."""
-    return preprocessing.normalize(sample.image).unsqueeze(0)
-
-
-def labeled_pixels(label: torch.Tensor) -> int:
-    """Number of pixels that count."""
-    return int((label != IGNORE_INDEX).sum())

@@ -115,6 +115,15 @@ def find_split(folder: Path, classes: ClassSet) -> Split:
     return Split(folder, layout, pairs, classes)
 
 
+def usable_crop(split: Split, crop_size: int) -> int:
+    """``crop_size``, or the side of the largest image rounded up to a multiple of 32 when that is smaller.
+
+    A larger crop would be padding for the most part.
+    """
+    longest = max(max(image_size(pair.image)) for pair in split.pairs)
+    return min(crop_size, -(-longest // 32) * 32)
+
+
 def default_data() -> Path:
     """The data folder a command uses when none is named: ``data/S2DS`` if it exists, else ``data/demo``."""
     real = Path("data/S2DS")

@@ -1,0 +1,193 @@
+"""``torchvision_pruning.py``: a checkpoint in, a smaller one and a report of what was removed out."""
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from prune.checkpoint import Network, load_checkpoint, new_stage, newest_model, require_classes, save_checkpoint
+from prune.commands.defaults import data_folder
+from prune.config import PruneConfig, TrainConfig, parse
+from prune.data.dataset import Batch, SegmentationDataset, class_pixels, draw_batch
+from prune.data.labels import S2DS
+from prune.data.layout import Split, find_split, usable_crop
+from prune.data.transforms import Augmentation, training_transform
+from prune.engine.training import Stepper, batch_gradients, make_optimizer, train_one_epoch
+from prune.errors import UserError
+from prune.files import MODELS, PRUNING, check_writable, find_model, write_json
+from prune.hardware import choose_device, set_threads
+from prune.losses import class_weights, make_loss
+from prune.models import build_model
+from prune.models.cost import count, measure_latency
+from prune.models.freezing import freeze, unfreeze
+from prune.models.pretrained import initialize
+from prune.pruning.pruner import Hooks, prune_model
+from prune.pruning.recalibrate import recalibrate_batch_norm
+from prune.pruning.report import Cost, PruningReport
+
+CALIBRATION_BATCH = 4
+"""Images per batch-norm recalibration batch: ASPP's pooled branch needs several for a variance."""
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """The report and the files it describes."""
+
+    report: PruningReport
+    model: Path
+    json: Path
+    csv: Path
+
+    def __str__(self) -> str:
+        return f"{self.report}\nmodel    {self.model}\nreport   {self.json}\nlayers   {self.csv}"
+
+
+def _network(config: PruneConfig) -> Network:
+    """The named checkpoint, else the newest unpruned one, else a fresh network with the best weights to be had."""
+    if config.state_dict:
+        network = load_checkpoint(find_model(config.state_dict), config.trust_pickle)
+        require_classes(network, S2DS)
+        return network
+    if any(MODELS.glob("*.pth")):
+        return load_checkpoint(newest_model(pruned=False))
+    name = "deeplabv3_resnet101"
+    model = build_model(name, len(S2DS))
+    print(f"no checkpoint in {MODELS}: a fresh {name} with {initialize(model, name, 'auto')}; train it before you trust it")
+    return Network(model, name)
+
+
+def training_split(config: PruneConfig) -> Split:
+    """The labeled images gradients and statistics are taken from: DIR/train when DIR has it, else DIR itself."""
+    folder = Path(config.data_dir) if config.data_dir else data_folder()
+    return find_split(folder / "train" if (folder / "train").is_dir() else folder, S2DS)
+
+
+class _Material:
+    """Labeled batches for every purpose of one pruning run, drawn from one split."""
+
+    def __init__(self, network: Network, config: PruneConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        split = training_split(config)
+        self.crop = usable_crop(split, config.crop_size)
+        print(f"data     {len(split.pairs)} images in {split.folder}, crops of {self.crop} px")
+        plain = Augmentation(self.crop, (1.0, 1.0), rotate=0, jitter=0, blur=0, noise=0, preprocessing=network.preprocessing)
+        varied = Augmentation(self.crop, preprocessing=network.preprocessing)
+        self.plain = SegmentationDataset(split, training_transform(plain), config.seed)
+        self.varied = SegmentationDataset(split, training_transform(varied), config.seed)
+        weights = None
+        if config.class_weights != "none":
+            weights = class_weights(config.class_weights, class_pixels(self.plain), S2DS)
+        loss = make_loss(config.loss, None if weights is None else weights.to(device))
+        self.step = Stepper(network.model, loss, device, None, config.channels_last, config.aux_weight)
+        self._rounds = 0
+
+    def batches(self, dataset: SegmentationDataset, number: int, size: int) -> Iterator[Batch]:
+        """``number`` batches of ``size`` crops, others at every call, the same for the same seed."""
+        self._rounds += 1
+        for i in range(number):
+            yield draw_batch(dataset, self._rounds, range(i * size, (i + 1) * size))
+
+    def gradients(self) -> Iterator[None]:
+        """Gradients of the training loss, batch after batch."""
+        return batch_gradients(self.step, self.batches(self.plain, self.config.batches, self.config.batch_size))
+
+    def recalibrate(self) -> None:
+        """Estimate batch-norm statistics anew on training crops."""
+        format = torch.channels_last if self.config.channels_last else torch.contiguous_format
+        images = (
+            images.to(self.device, memory_format=format)
+            for images, _ in self.batches(self.varied, self.config.recalibration_batches, CALIBRATION_BATCH)
+        )
+        recalibrate_batch_norm(self.step.model, images)
+
+    def finetune(self, step: int) -> None:
+        """Train for ``--finetune_epochs_per_step`` epochs; the optimizer is new, because the tensors are."""
+        model: nn.Module = self.step.model
+        if self.config.keep_feature_extract:
+            freeze(model.backbone)
+        settings = TrainConfig(lr=self.config.lr)
+        optimizer = make_optimizer(model, settings)
+        scaler = torch.amp.GradScaler(self.device.type, enabled=False)
+        size = min(CALIBRATION_BATCH, len(self.varied))
+        for epoch in range(self.config.finetune_epochs_per_step):
+            batches = self.batches(self.varied, max(1, len(self.varied) // size), size)
+            loss = train_one_epoch(self.step, batches, optimizer, scaler, settings, lambda number, value: None)
+            print(f"step {step}, epoch {epoch + 1}/{self.config.finetune_epochs_per_step}: loss {loss:.3f}")
+        if self.config.keep_feature_extract:
+            unfreeze(model.backbone)
+
+
+def _cost(network: Network, file: Path, size: tuple[int, int], latency_ms: float | None) -> Cost:
+    parameters, macs = count(network.model, size)
+    channels = sum(m.out_channels for m in network.model.modules() if isinstance(m, nn.Conv2d))
+    return Cost(channels, parameters, macs, file.stat().st_size / 2**20, latency_ms)
+
+
+def _file_size_of(network: Network, beside: Path) -> Path:
+    """The file the network came from; a fresh one is written so that its size can be told."""
+    return network.file or save_checkpoint(network, beside.with_name(f"{beside.stem}_before.pth"))
+
+
+def _latencies(dense: nn.Module, pruned: nn.Module, config: PruneConfig) -> tuple[float | None, float | None, str]:
+    """Median latency in ms before and after, and the conditions as a sentence."""
+    if not config.latency_repeats:
+        return None, None, ""
+    size = (config.latency_size, config.latency_size)
+    contenders = {"before": dense, "after": pruned}
+    measured = measure_latency(contenders, size, config.latency_repeats, choose_device(config.device))
+    after = measured["after"]
+    conditions = (
+        f"latency: median of {after.repeats} interleaved passes at 1x3x{size[0]}x{size[1]}, float32, "
+        f"{after.device}, {after.threads} threads"
+    )
+    return measured["before"].median_ms, after.median_ms, conditions
+
+
+def prune(config: PruneConfig) -> PruneResult:
+    """Prune a checkpoint as ``config`` says.
+
+    Writes results/models/NAME.pth and results/pruning/NAME.{json,csv}.
+
+    Raises:
+        UserError: for anything the user can fix, and whenever the result is not what was asked for.
+    """
+    start = time.perf_counter()
+    set_threads(config.threads)
+    device = choose_device(config.device)
+    check_writable(MODELS)
+    network = _network(config)
+    print(f"model    {network.file or network.architecture}")
+    stem = network.file.stem if network.file else network.architecture
+    name = config.model_name or f"{stem}_{config.criterion.lower()}_{config.pruning_ratio:g}"
+    model_file = MODELS / f"{name.removesuffix('.pth')}.pth"
+    if network.file and model_file.resolve() == network.file.resolve():
+        raise UserError(f"--model_name {name}: would overwrite the model that is pruned, choose another name")
+    network.model.to(device)
+    material = _Material(network, config, device)
+    if not network.file:
+        material.recalibrate()
+    source = _file_size_of(network, model_file)
+    dense = Network(copy.deepcopy(network.model).cpu(), network.architecture, network.classes)
+    recalibrate = material.recalibrate if config.recalibrate and config.pruning_ratio else None
+    finetune: Callable[[int], None] | None = material.finetune if config.finetune_epochs_per_step else None
+    outcome = prune_model(network.model, config, Hooks(material.gradients, finetune, recalibrate))
+    settings = asdict(config) | {"criterion": config.criterion}
+    network.lineage = [*network.lineage, *([new_stage("prune", settings, {})] if config.pruning_ratio else [])]
+    save_checkpoint(network, model_file)
+    old, new, conditions = _latencies(dense.model, network.model, config)
+    size = (config.latency_size, config.latency_size)
+    before, after = _cost(dense, source, size, old), _cost(network, model_file, size, new)
+    notes = [] if network.file else [f"the unpruned network is kept in {source}"]
+    seconds = time.perf_counter() - start
+    report = PruningReport(settings, before, after, outcome.layers, size, conditions, seconds, notes)
+    json = write_json(PRUNING / f"{model_file.stem}.json", report.to_json())
+    return PruneResult(report, model_file, json, report.write_csv(json.with_suffix(".csv")))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line of ``torchvision_pruning.py``, prune, print the report."""
+    print(prune(parse(PruneConfig, "Remove channels from a network.", argv, "torchvision_pruning.py")))
