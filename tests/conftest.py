@@ -11,7 +11,7 @@ from PIL import Image
 from prune.data.labels import S2DS
 
 ROOT = Path(__file__).parent.parent
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 TINY = ["--model", "deeplabv3_tiny", "--crop_size", "64", "--workers", "0", "--batch_size", "4"]
 """Flags that make a command train the microscopic network."""
 
@@ -63,8 +63,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def command(script: str, *arguments: object, cwd: Path, **kwargs: object) -> subprocess.CompletedProcess[str]:
     """Run a script of the repository (or ``-m prune``) as a user does."""
     target = script.split() if script.startswith("-m") else [str(ROOT / script)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", "MPLBACKEND": "Agg"}
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         environment.pop(name, None)
     words = [sys.executable, *target, *map(str, arguments)]
     return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, **kwargs)  # type: ignore[call-overload]

@@ -111,7 +111,9 @@ class Taylor:
     changes its loss by −Σ w·∂L_b/∂w over those weights, over all layers that read the channel; they see it after batch
     norm and activation, so the norm's scale and shift are accounted for exactly. The score is the mean over batches of
     the square, as in Molchanov et al. 2019 (Importance Estimation for Neural Network Pruning): squared per batch,
-    because the signed effects of different batches cancel in a trained network. It is in units of loss², the same for
+    because the signed effects of different batches cancel in a trained network (on small trained networks the rank
+    correlation with the true squared change is 0.80 this way, 0.61 from gradients summed first, −0.06 for L1; see
+    tests/test_importance.py). It is in units of loss², the same for
     every layer, so global ranking needs no normalization.
     """
 

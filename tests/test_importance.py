@@ -1,0 +1,180 @@
+"""Exact answers on hand-set weights, and Taylor's ranking against the truth."""
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+from torch.nn import functional as F
+
+from prune.config import PruneConfig
+from prune.errors import UserError
+from prune.pruning.allocation import global_widths, local_widths, rounded
+from prune.pruning.importance import Group, Magnitude, Member, Random, Taylor, make_criterion
+
+
+def conv(weights: list[list[float]]) -> nn.Conv2d:
+    """A 1x1 convolution with the given (out, in) weights."""
+    layer = nn.Conv2d(len(weights[0]), len(weights), 1, bias=False)
+    layer.weight.data = torch.tensor(weights)[:, :, None, None]
+    return layer
+
+
+def member(layer: nn.Conv2d, channels: int, offset: int = 0) -> Member:
+    return Member(layer, torch.arange(channels) + offset, torch.arange(channels))
+
+
+PRODUCER = conv([[3.0, -4.0], [1.0, 0.0], [-2.0, 2.0]])
+CONSUMER = conv([[1.0, 2.0, -1.0], [0.5, -3.0, 2.0]])
+GROUP = Group(3, (member(PRODUCER, 3),), (member(CONSUMER, 3),))
+
+
+def test_l1_and_l2_are_the_filter_norms() -> None:
+    assert Magnitude(1).score(GROUP).tolist() == [7, 1, 4]
+    assert torch.allclose(Magnitude(2).score(GROUP), torch.tensor([5, 1, 8**0.5], dtype=torch.float64))
+
+
+def test_coupled_producers_count_together() -> None:
+    group = Group(3, (member(PRODUCER, 3), member(conv([[0.0, 0.0], [10.0, 0.0], [0.0, 1.0]]), 3)), ())
+    assert Magnitude(1).score(group).tolist() == [7, 11, 5]
+
+
+def test_magnitudes_are_relative_across_groups() -> None:
+    assert torch.allclose(Magnitude(1).comparable(torch.tensor([7.0, 1, 4])).mean(), torch.tensor(1.0))
+    assert Magnitude(1).comparable(torch.zeros(3)).tolist() == [0, 0, 0]
+
+
+def fill(layer: nn.Conv2d, gradients: list[list[list[float]]]) -> Iterator[None]:
+    for gradient in gradients:
+        layer.weight.grad = torch.tensor(gradient)[:, :, None, None]
+        yield
+
+
+def test_taylor_is_the_mean_squared_first_order_change_per_batch() -> None:
+    criterion = Taylor()
+    batches = [[[1.0, 1.0, 1.0], [2.0, 1.0, 0.0]], [[-1.0, 0.0, 1.0], [-2.0, 0.0, 1.0]]]
+    criterion.collect(CONSUMER, fill(CONSUMER, batches))
+    # Channel 0: 1*1 + 0.5*2 = 2 and −2; channel 1: 2 − 3 = −1 and 0; channel 2: −1 + 0 = −1 and −1 + 2 = 1.
+    assert criterion.score(GROUP).tolist() == [4, 0.5, 1]
+
+
+def test_taylor_adds_the_signed_effects_of_all_readers_before_squaring() -> None:
+    second = conv([[1.0, 1.0, 1.0]])
+    both = nn.ModuleList([CONSUMER, second])
+    second_gradient, first_gradient = fill(second, [[[-2.0, 1.0, 3.0]]]), fill(CONSUMER, [[[1.0, 1.0, 1.0], [2.0, 1.0, 0.0]]])
+    criterion = Taylor()
+    criterion.collect(both, (None for _ in zip(first_gradient, second_gradient, strict=True)))
+    group = Group(3, (member(PRODUCER, 3),), (member(CONSUMER, 3), member(second, 3)))
+    assert criterion.score(group).tolist() == [0, 0, 4]
+
+
+def test_taylor_maps_channels_of_a_concatenation() -> None:
+    wide = conv([[9.0, 1.0, 2.0, 3.0]])
+    criterion = Taylor()
+    criterion.collect(wide, fill(wide, [[[5.0, 1.0, 1.0, 1.0]]]))
+    assert criterion.score(Group(3, (), (member(wide, 3, offset=1),))).tolist() == [1, 4, 9]
+
+
+def test_taylor_refuses_missing_and_broken_gradients() -> None:
+    layer = conv([[1.0]])
+    with pytest.raises(UserError, match="no gradient reached layer"):
+        Taylor().collect(nn.Sequential(layer), iter([None]))
+    with pytest.raises(UserError, match="is not finite"):
+        Taylor().collect(nn.Sequential(layer), fill(layer, [[[float("nan")]]]))
+    with pytest.raises(UserError, match="at least one labeled batch"):
+        Taylor().collect(nn.Sequential(layer), iter([]))
+
+
+def test_random_follows_its_seed() -> None:
+    first, again, other = (Random(seed).score(GROUP) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_names_pick_criteria() -> None:
+    assert isinstance(make_criterion(PruneConfig(importance_type="taylor")), Taylor)
+    magnitude = make_criterion(PruneConfig(importance_type="MAGNITUDE", p_value=1))
+    assert isinstance(magnitude, Magnitude) and magnitude.p == 1
+
+
+def test_widths_are_rounded_and_never_vanish() -> None:
+    assert [rounded(w, 8, 64) for w in (1, 11, 12.5, 32, 70)] == [8, 8, 16, 32, 64]
+    assert rounded(2, 8, 4) == 4
+    assert local_widths([64, 20, 4], 0.5, 8) == [32, 8, 4]
+
+
+def test_global_ranking_takes_the_lowest_of_the_whole_network() -> None:
+    scores = [torch.tensor([1.0, 2, 9, 9]), torch.tensor([3.0, 8, 8, 8]), torch.tensor([0.1, 0.2, 0.3, 0.4])]
+    assert global_widths(scores, [4, 4, 4], 0.5, 1, 0.75) == [2, 3, 1]
+    assert global_widths(scores, [4, 4, 4], 0.99, 1, 0.75) == [1, 1, 1]
+
+
+def small_network() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 24, 3, padding=1, bias=False),
+        nn.BatchNorm2d(24),
+        nn.ReLU(),
+        nn.Conv2d(24, 3, 1),
+    )
+
+
+def striped_batch(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Dark lines (2), bright squares (1) on noise (0): a task a few seconds of training solve."""
+    image, label = torch.randn(4, 3, 24, 24, generator=generator) * 0.5, torch.zeros(4, 24, 24, dtype=torch.long)
+    for n in range(4):
+        row, column, line = torch.randint(0, 16, (3,), generator=generator).tolist()
+        label[n, row : row + 7, column : column + 7] = 1
+        label[n, :, line] = 2
+    return image + torch.tensor([0.0, 1.2, -1.2])[label][:, None], label
+
+
+def ablation_truth(model: nn.Sequential, batches: list[tuple[torch.Tensor, torch.Tensor]], norm: int) -> np.ndarray:
+    """True mean squared change of the batch losses when one channel after the other is silenced."""
+
+    def losses(net: nn.Module) -> np.ndarray:
+        with torch.no_grad():
+            return np.array([float(F.cross_entropy(net(x), y)) for x, y in batches])
+
+    before, truth = losses(model), []
+    for channel in range(model[norm].num_features):
+        silenced = copy.deepcopy(model)
+        silenced[norm].weight.data[channel] = silenced[norm].bias.data[channel] = 0
+        truth.append(((losses(silenced) - before) ** 2).mean())
+    return np.array(truth)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_taylor_ranks_channels_like_the_true_change_of_the_loss(seed: int) -> None:
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = small_network()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(200):
+        images, labels = striped_batch(generator)
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+    model.eval()
+    batches = [striped_batch(generator) for _ in range(8)]
+
+    def gradients() -> Iterator[None]:
+        for images, labels in batches:
+            model.zero_grad()
+            F.cross_entropy(model(images), labels).backward()
+            yield
+
+    taylor, random = Taylor(), Random(seed)
+    taylor.collect(model, gradients())
+    correlations: dict[str, list[float]] = {"taylor": [], "random": []}
+    for producer, norm, consumer in ((0, 1, 3), (3, 4, 6)):
+        truth = ablation_truth(model, batches, norm)
+        group = Group(len(truth), (member(model[producer], len(truth)),), (member(model[consumer], len(truth)),))
+        correlations["taylor"].append(spearmanr(taylor.score(group), truth).statistic)
+        correlations["random"].append(spearmanr(random.score(group), truth).statistic)
+    assert np.mean(correlations["taylor"]) > 0.6, correlations
+    assert np.mean(correlations["taylor"]) > np.mean(correlations["random"]) + 0.3, correlations
