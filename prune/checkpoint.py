@@ -13,7 +13,7 @@ from torch import nn
 
 from prune.data.labels import S2DS, ClassSet
 from prune.data.transforms import Preprocessing
-from prune.errors import UserError
+from prune.errors import UserError, first_line
 from prune.files import MODELS, atomic_path
 from prune.hardware import versions
 from prune.models.rebuild import rebuild
@@ -92,7 +92,7 @@ def write_torch(content: Any, path: Path) -> None:
         try:
             torch.save(content, temporary)
         except RuntimeError as error:  # torch reports a failing write as RuntimeError
-            raise OSError(0, str(error).splitlines()[0]) from error
+            raise OSError(0, first_line(error)) from error
 
 
 def save_checkpoint(network: Network, path: Path) -> Path:
@@ -136,8 +136,7 @@ def read_torch(path: Path, trust_pickle: bool = False) -> Any:
             ) from error
         raise UserError(f"{path}: expected a checkpoint, found a file of another kind") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0][:160]
-        raise UserError(f"{path}: expected a checkpoint, found a damaged or foreign file ({reason})") from error
+        raise UserError(f"{path}: expected a checkpoint, found a damaged or foreign file ({first_line(error)})") from error
 
 
 def _plain_state(content: Any, path: Path) -> dict[str, torch.Tensor]:

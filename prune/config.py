@@ -182,6 +182,7 @@ class PruneConfig:
     batches: int = option(8, "labeled batches the Taylor gradients are taken from", low=1)
     batch_size: int = option(1, "crops per gradient batch; 1 needs the least memory", low=1)
     crop_size: int = option(512, "side of the square crops in px", low=32)
+    amp: str = option("auto", "autocast while gradients are taken", choices=("auto", "off", "bf16", "fp16"))
     loss: str = option("ce_dice", "training loss the gradients are taken of", choices=("ce", "dice", "ce_dice"))
     class_weights: str = option("none", "none, inverse, sqrt_inverse, crack=2 or one number per class")
     aux_weight: float = option(0.4, "weight of the auxiliary head's loss", low=0)
@@ -335,3 +336,19 @@ class StudyConfig:
         unknown = [c for c in self.criteria.split(",") if c not in CRITERIA]
         if unknown:
             raise UserError(f"--criteria: expected some of {','.join(CRITERIA)}, found {','.join(unknown)}")
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Everything ``python -m prune benchmark`` can be told."""
+
+    suite: str = option("all", "what to measure", choices=("all", "training", "pruning", "evaluation"))
+    crop_size: int = option(256, "training: side of the crops in px", low=32)
+    batch_size: int = option(4, "training: crops per step", low=2)
+    repeats: int = option(3, "training: timed steps of each loop, interleaved", low=1)
+    size: int = option(512, "pruning and evaluation: side of the images in px", low=64)
+    images: int = option(6, "evaluation: test images", low=1)
+    output: str = option("results/benchmarks/bench.json", "file of the figures")
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -16,6 +16,11 @@ class TrainingDiverged(UserError):
     exit_code = 3
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, at most 160 characters, or its type when it has no message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+
+
 def run(main: Callable[[], object]) -> int:
     """Call ``main`` and return the process's exit code: 0, 2 for a user's mistake, 130 for Ctrl-C.
 

@@ -19,7 +19,7 @@ from prune.data.transforms import Augmentation, training_transform
 from prune.engine.training import Stepper, batch_gradients, make_optimizer, train_one_epoch
 from prune.errors import UserError
 from prune.files import MODELS, PRUNING, check_writable, find_model, write_json
-from prune.hardware import choose_device, set_threads
+from prune.hardware import autocast_type, choose_device, set_threads
 from prune.losses import class_weights, make_loss
 from prune.models import build_model
 from prune.models.cost import count, measure_latency
@@ -29,8 +29,12 @@ from prune.pruning.pruner import Hooks, prune_model
 from prune.pruning.recalibrate import recalibrate_batch_norm
 from prune.pruning.report import Cost, PruningReport
 
+FRESH_ARCHITECTURE = "deeplabv3_resnet101"
+"""What is built when there is no checkpoint to prune."""
 CALIBRATION_BATCH = 4
 """Images per batch-norm recalibration batch: ASPP's pooled branch needs several for a variance."""
+CALIBRATION_CROP = 256
+"""Largest side of its crops in px: per-channel statistics need no more."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def _network(config: PruneConfig) -> Network:
         return network
     if any(MODELS.glob("*.pth")):
         return load_checkpoint(newest_model(pruned=False))
-    name = "deeplabv3_resnet101"
+    name = FRESH_ARCHITECTURE
     model = build_model(name, len(S2DS))
     print(f"no checkpoint in {MODELS}: a fresh {name} with {initialize(model, name, 'auto')}; train it before you trust it")
     return Network(model, name)
@@ -75,14 +79,15 @@ class _Material:
         self.crop = usable_crop(split, config.crop_size)
         print(f"data     {len(split.pairs)} images in {split.folder}, crops of {self.crop} px")
         plain = Augmentation(self.crop, (1.0, 1.0), rotate=0, jitter=0, blur=0, noise=0, preprocessing=network.preprocessing)
-        varied = Augmentation(self.crop, preprocessing=network.preprocessing)
+        varied = Augmentation(min(self.crop, CALIBRATION_CROP), preprocessing=network.preprocessing)
         self.plain = SegmentationDataset(split, training_transform(plain), config.seed)
         self.varied = SegmentationDataset(split, training_transform(varied), config.seed)
         weights = None
         if config.class_weights != "none":
             weights = class_weights(config.class_weights, class_pixels(self.plain), S2DS)
         loss = make_loss(config.loss, None if weights is None else weights.to(device))
-        self.step = Stepper(network.model, loss, device, None, config.channels_last, config.aux_weight)
+        amp = autocast_type(config.amp, device)
+        self.step = Stepper(network.model, loss, device, amp, config.channels_last, config.aux_weight)
         self._rounds = 0
 
     def batches(self, dataset: SegmentationDataset, number: int, size: int) -> Iterator[Batch]:
@@ -157,6 +162,7 @@ def prune(config: PruneConfig) -> PruneResult:
     """
     start = time.perf_counter()
     set_threads(config.threads)
+    torch.manual_seed(config.seed)
     device = choose_device(config.device)
     check_writable(MODELS)
     network = _network(config)

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from prune.checkpoint import Network, load_checkpoint, new_stage, read_state_dict, require_classes, save_checkpoint
 from prune.commands.defaults import data_folder
 from prune.config import TrainConfig, parse
@@ -102,6 +104,7 @@ def train(config: TrainConfig) -> TrainResult:
         UserError: for anything the user can fix, before anything is written.
     """
     set_threads(config.threads)
+    torch.manual_seed(config.seed)
     device = choose_device(config.device)
     amp = autocast_type(config.amp, device)
     train_split, val_split = _splits(config)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from prune.data.labels import IGNORE_INDEX, ClassSet
-from prune.errors import UserError
+from prune.errors import UserError, first_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 MAX_MEGAPIXELS = 200
@@ -38,8 +38,7 @@ def _open(path: Path) -> Image.Image:
             image.load()
             return ImageOps.exif_transpose(image)
     except _DECODE_ERRORS as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(f"{path}: expected a readable image ({', '.join(SUFFIXES)}), found: {reason}") from error
+        raise UserError(f"{path}: expected a readable image ({', '.join(SUFFIXES)}), found: {first_line(error)}") from error
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -51,7 +50,7 @@ def image_size(path: Path) -> tuple[int, int]:
             turned = exif.get(0x0112, 1) in (5, 6, 7, 8)
             return (image.width, image.height) if turned else (image.height, image.width)
     except _DECODE_ERRORS as error:
-        raise UserError(f"{path}: expected a readable image, found: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path}: expected a readable image, found: {first_line(error)}") from error
 
 
 def _to_eight_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:

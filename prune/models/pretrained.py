@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models import ResNet101_Weights
 from torchvision.models.segmentation import DeepLabV3_ResNet101_Weights
 
-from prune.errors import UserError
+from prune.errors import UserError, first_line
 
 State = Mapping[str, torch.Tensor]
 
@@ -61,7 +61,7 @@ def initialize(model: nn.Module, architecture: str, source: str) -> str:
         try:
             state = fetch()
         except (OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             continue
         fitted, total = load_matching(model, state)
         return f"{label}: {fitted} of {total} tensors"

@@ -16,19 +16,27 @@ from prune.files import atomic_path
 
 __all__ = ["Scene", "Summary", "draw_scene", "synthesize"]
 
+KINDS = ("Images", "Labels_grayscale", "Labels_RGB")
 SMALLEST = 64
 """Side in px below which the subjects are too small to draw."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was drawn: images per split and labeled pixels per class, int64 (C,)."""
+    """What was drawn.
+
+    Args:
+        folder: Where the split folders lie.
+        counts: Images per split.
+        pixels: Labeled pixels per class, int64 (C,).
+    """
 
     folder: Path
     counts: dict[str, int]
     pixels: NDArray[np.int64]
 
     def __str__(self) -> str:
+        """Two lines: images per split and where they are, and the share of every class."""
         shares = ", ".join(
             f"{name} {share:.1%}" for name, share in zip(S2DS.classes, self.pixels / self.pixels.sum(), strict=True)
         )
@@ -42,10 +50,31 @@ def split_counts(images: int) -> dict[str, int]:
     return dict(zip(SPLITS, (images - 2 * side, side, side), strict=True))
 
 
+def _stem(number: int) -> str:
+    return f"{number:03d}"
+
+
+def _refuse_to_mix(out: Path, names: list[str], force: bool) -> None:
+    """Raise ``UserError`` when files of another set would stay among the new ones, or be replaced without ``force``.
+
+    A leftover of a larger set could be the twin of an image that now lies in another split.
+    """
+    new = {out / name / kind / f"{_stem(number)}.png" for number, name in enumerate(names) for kind in KINDS}
+    for name in SPLITS:
+        found = sorted(p for p in (out / name).rglob("*") if p.is_file() and not p.name.startswith("."))
+        if found and not force:
+            raise UserError(f"{out / name} already holds files: choose another folder or add --force")
+        foreign = [path for path in found if path not in new]
+        if foreign:
+            raise UserError(
+                f"{foreign[0]} does not belong to the new set: choose another folder or remove {out / name}"
+            )
+
+
 def _write(scene: Scene, folder: Path, stem: str) -> None:
-    pictures = {"Images": scene.image, "Labels_grayscale": scene.label, "Labels_RGB": S2DS.colorize(scene.label)}
-    for name, pixels in pictures.items():
-        with atomic_path(folder / name / f"{stem}.png") as temporary:
+    pictures = scene.image, scene.label, S2DS.colorize(scene.label)
+    for kind, pixels in zip(KINDS, pictures, strict=True):
+        with atomic_path(folder / kind / f"{stem}.png") as temporary:
             Image.fromarray(pixels).save(temporary)
 
 
@@ -59,23 +88,21 @@ def synthesize(out: Path, images: int, size: int, seed: int, *, force: bool = Fa
         images: Number of images over all splits, at least 3.
         size: Side of the square images in px, at least 64.
         seed: Seed of everything random.
-        force: Write into split folders that already hold files.
+        force: Replace the files of an earlier set; files that the new set does not replace are still refused.
 
     Raises:
-        UserError: for too few or too small images, or a folder that already holds a data set.
+        UserError: for too few or too small images, or a folder that already holds other files.
     """
     if images < 3:
         raise UserError(f"--images: expected at least 3, one per split, found {images}")
     if size < SMALLEST:
         raise UserError(f"--size: expected at least {SMALLEST} px, found {size}")
-    for name in SPLITS:
-        if not force and (out / name).is_dir() and any((out / name).iterdir()):
-            raise UserError(f"{out / name} already holds files: choose another folder or add --force")
     counts = split_counts(images)
     names = [name for name, count in counts.items() for _ in range(count)]
+    _refuse_to_mix(out, names, force)
     pixels = np.zeros(len(S2DS), dtype=np.int64)
     for number, name in enumerate(tqdm(names, desc="drawing", unit="image", leave=False)):
         scene = draw_scene(size, np.random.default_rng([seed, number]))
-        _write(scene, out / name, f"{number:03d}")
+        _write(scene, out / name, _stem(number))
         pixels += np.bincount(scene.label.ravel(), minlength=len(S2DS))
     return Summary(out, counts, pixels)

@@ -1,104 +1,114 @@
-"""Things in front of the wall: plants, and the targets of photogrammetry."""
+"""What people put on a wall: photogrammetric targets, and joints, anchor holes and pencil marks that are no class."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from prune.data.synthetic.defects import Center, Mask
-from prune.data.synthetic.texture import Canvas, Rng, blob, fractal, mix
+from prune.data.synthetic.noise import Rng
+from prune.data.synthetic.wall import Center, Wall, rgb
 
 OVERSAMPLING = 3
+WHITE, BLACK = (238, 237, 232), (20, 20, 22)
 
 
-def _leaf(base: NDArray[np.float64], angle: float, length: float, breadth: float) -> NDArray[np.float64]:
-    """Outline of a pointed leaf as points (N, 2)."""
-    t = np.linspace(0, 1, 12)
-    half = breadth * np.sin(np.pi * t**0.8) * (1 - 0.3 * t)
-    upper, lower = np.stack([t * length, half], 1), np.stack([t * length, -half], 1)[::-1]
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    return base + np.concatenate([upper, lower]) @ turn
-
-
-def _green(rng: Rng, lightness: float) -> tuple[int, int, int]:
-    hue = np.array([rng.uniform(0.28, 0.5), rng.uniform(0.5, 0.68), rng.uniform(0.12, 0.26)])
-    red, green, blue = (255 * np.clip(hue * lightness, 0, 1)).astype(int)
-    return int(red), int(green), int(blue)
-
-
-def _plant_layers(rng: Rng, size: int, center: Center, radius: float) -> tuple[Image.Image, Image.Image]:
-    """Color and coverage of a cluster of leaves, oversampled."""
-    k = OVERSAMPLING
-    color, cover = Image.new("RGB", (size * k, size * k)), Image.new("L", (size * k, size * k))
-    paint, stencil = ImageDraw.Draw(color), ImageDraw.Draw(cover)
-    middle = np.array([center[1], center[0]]) * size * k
-    slender = rng.random() < 0.35
-    count = int(rng.integers(45, 80))
-    for number in range(count):
-        angle = rng.uniform(0, 2 * np.pi)
-        base = middle + rng.normal(0, 0.36 * radius * size * k, 2)
-        length = radius * size * k * (rng.uniform(0.5, 1.0) if slender else rng.uniform(0.3, 0.6))
-        breadth = length * (0.07 if slender else rng.uniform(0.2, 0.32))
-        outline = [tuple(point) for point in _leaf(base, angle, length, breadth)]
-        green = _green(rng, 0.5 + 0.65 * number / count)
-        paint.polygon(outline, fill=green, outline=tuple(int(v * 0.7) for v in green))
-        tip = (outline[11][0], outline[11][1])
-        paint.line([tuple(base), tip], fill=tuple(min(255, int(v * 1.3)) for v in green), width=max(1, round(breadth / 6)))
-        stencil.polygon(outline, fill=255)
-    return color, cover
-
-
-def vegetation(rng: Rng, canvas: Canvas, center: Center, radius: float) -> Mask:
-    """A plant with leaves or blades, its shadow, and moss around its root."""
-    size = canvas.shape[0]
-    color, cover = _plant_layers(rng, size, center, radius)
-    shape = (size, size)
-    leaves = np.asarray(color.resize(shape, Image.Resampling.BOX), dtype=np.float32) / 255
-    alpha = np.asarray(cover.resize(shape, Image.Resampling.BOX), dtype=np.float32) / 255
-    offset = max(1, size // 70)
-    shadow = ndimage.gaussian_filter(np.roll(alpha, (offset, offset), (0, 1)), size / 120)
-    canvas *= (1 - 0.5 * shadow)[..., None]
-    moss = np.clip(blob(rng, size, center, radius * 0.8, 0.5) * 2, 0, 1) * np.clip(0.8 + 0.5 * fractal(rng, size, 0.6), 0, 1)
-    grain = np.clip(0.85 + 0.3 * fractal(rng, size, 0.5), 0.3, 1.6)[..., None]
-    mix(canvas, np.array([0.27, 0.36, 0.12], dtype=np.float32) * grain, np.clip(moss, 0, 0.9))
-    # Averaging mixed leaf color with the empty (black) background; undo that where the leaf covers a part only.
-    mix(canvas, np.clip(leaves / np.maximum(alpha, 0.05)[..., None], 0, 1), alpha)
-    return ndimage.binary_closing((alpha > 0.5) | (moss > 0.5), iterations=max(1, size // 200))
-
-
-def _target_plate(rng: Rng, side: int) -> Image.Image:
-    """A photogrammetric target: white plate, black and white quadrants in a square or circle, and a number."""
-    plate = Image.new("RGBA", (side, side), (244, 244, 240, 255))
+def _plate(rng: Rng, side: int) -> Image.Image:
+    """A target, RGB, ``side`` px: quadrants in a square or a circle, or a dot in a coded ring; and a number."""
+    plate = Image.new("RGB", (side, side), WHITE)
     draw = ImageDraw.Draw(plate)
     edge, middle = side * 0.12, side / 2
-    box, black = [edge, edge, side - edge, side - edge], (18, 18, 20, 255)
-    if rng.random() < 0.5:
-        draw.pieslice(box, 0, 90, fill=black)
-        draw.pieslice(box, 180, 270, fill=black)
-        draw.ellipse(box, outline=black, width=max(1, side // 40))
+    box = [edge, edge, side - edge, side - edge]
+    style = rng.choice(["square", "circle", "ring"], p=[0.45, 0.35, 0.2])
+    if style == "square":
+        draw.rectangle([edge, edge, middle, middle], fill=BLACK)
+        draw.rectangle([middle, middle, side - edge, side - edge], fill=BLACK)
+        draw.rectangle(box, outline=BLACK, width=max(1, side // 50))
+    elif style == "circle":
+        draw.pieslice(box, 0, 90, fill=BLACK)
+        draw.pieslice(box, 180, 270, fill=BLACK)
+        draw.ellipse(box, outline=BLACK, width=max(1, side // 40))
     else:
-        draw.rectangle([edge, edge, middle, middle], fill=black)
-        draw.rectangle([middle, middle, side - edge, side - edge], fill=black)
-        draw.rectangle(box, outline=black, width=max(1, side // 50))
-    draw.rectangle([0, 0, side - 1, side - 1], outline=(120, 120, 120, 255), width=max(1, side // 40))
-    draw.text((side * 0.02, 0), str(rng.integers(1, 200)), fill=black, font=ImageFont.load_default(max(8, side // 9)))
+        draw.ellipse([side * 0.32, side * 0.32, side * 0.68, side * 0.68], fill=BLACK)
+        draw.ellipse([side * 0.44, side * 0.44, side * 0.56, side * 0.56], fill=WHITE)
+        for start in range(0, 360, 30):
+            if rng.random() < 0.55:
+                draw.arc(box, start, start + 30, fill=BLACK, width=max(1, side // 9))
+    draw.text((side * 0.03, 0), str(rng.integers(1, 200)), fill=BLACK, font=ImageFont.load_default(max(8, side // 9)))
     return plate
 
 
-def control_point(rng: Rng, canvas: Canvas, center: Center, radius: float) -> Mask:
-    """Stick a checkerboard target on the wall, slightly turned and seen at an angle, with a thin shadow."""
-    size, k = canvas.shape[0], OVERSAMPLING
-    side = max(24, round(2 * radius * size * k))
-    plate = _target_plate(rng, side)
-    turned = plate.rotate(rng.normal(0, 9), expand=True, resample=Image.Resampling.BICUBIC)
-    wide = max(8, round(turned.width * rng.uniform(0.85, 1)))
-    turned = turned.resize((wide, turned.height), Image.Resampling.BICUBIC)
-    layer = Image.new("RGBA", (size * k, size * k))
-    layer.paste(turned, (round(center[1] * size * k - wide / 2), round(center[0] * size * k - turned.height / 2)))
-    pixels = np.asarray(layer, dtype=np.float32).reshape(size, k, size, k, 4).mean(axis=(1, 3)) / 255
+def _perspective(source: NDArray[np.float64], seen: NDArray[np.float64]) -> list[float]:
+    """Coefficients of Pillow's PERSPECTIVE transform that shows the corners ``source`` (4, 2) at ``seen`` (4, 2)."""
+    rows = []
+    for (x, y), (u, v) in zip(seen, source, strict=True):
+        rows.append([x, y, 1, 0, 0, 0, -u * x, -u * y])
+        rows.append([0, 0, 0, x, y, 1, -v * x, -v * y])
+    return [float(c) for c in np.linalg.solve(np.array(rows), source.ravel())]
+
+
+def control_point(wall: Wall, center: Center, radius: float) -> None:
+    """Stick a target on the wall, slightly turned, seen at an angle and a little dirty."""
+    rng, k = wall.rng, OVERSAMPLING
+    part = wall.part(center, 1.7 * radius)
+    side = max(24, round(2 * radius * wall.side * k))
+    plate = _plate(rng, side)
+    corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], dtype=np.float64)
+    turn = rng.normal(0, 0.16)
+    turned = (
+        corners @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) * [rng.uniform(0.85, 1), 1]
+    )
+    turned += rng.normal(0, 0.035, (4, 2))
+    middle = (np.array(center[::-1]) * wall.side - np.array(part.origin[::-1])) * k
+    coefficients = _perspective((corners + 1) / 2 * side, middle + turned * side / 2)
+    extent = (part.shape[1] * k, part.shape[0] * k)
+    plate.putalpha(255)
+    shown = plate.transform(extent, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR).convert(
+        "RGBa"
+    )
+    pixels = np.asarray(shown.reduce(k), dtype=np.float32) / np.float32(255)
     alpha = pixels[..., 3]
-    offset = max(1, size // 150)
-    shadow = ndimage.gaussian_filter(np.roll(alpha, (offset, offset), (0, 1)), max(0.8, size / 200))
-    canvas *= (1 - 0.4 * shadow)[..., None]
-    mix(canvas, pixels[..., :3] / np.maximum(alpha, 0.05)[..., None], alpha)
-    return alpha > 0.5
+    dirt = np.clip(0.95 + 0.05 * part.noise.local(1.2, part.shape), 0.6, 1)[..., None]
+    part.paint(np.clip(pixels[..., :3] / np.maximum(alpha, 0.05)[..., None], 0, 1) * dirt, alpha)
+    part.height[...] += alpha * (max(1.2, wall.side * 0.007) - part.height)
+    part.mark(alpha > 0.5, "Control Point")
+
+
+def joint(wall: Wall) -> None:
+    """A straight construction joint: a groove. Not a crack, not labeled."""
+    rng, size = wall.rng, wall.side
+    down, right = wall.offsets((rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9)))
+    turn = rng.choice([0.0, np.pi / 2]) + rng.normal(0, 0.02)
+    distance = np.abs(down * np.cos(turn) - right * np.sin(turn)) * size
+    half = max(0.9, size * rng.uniform(0.003, 0.008))
+    groove = np.clip(half + 0.5 - distance, 0, 1).astype(np.float32)
+    groove = ndimage.gaussian_filter(groove, 0.5)
+    wall.height[...] -= half * groove
+    wall.stain(rgb(0.6, 0.59, 0.58), groove)
+
+
+def anchors(wall: Wall) -> None:
+    """Anchor holes of the formwork: round, in a row, some of them filled. Not labeled."""
+    rng, radius = wall.rng, wall.rng.uniform(0.012, 0.02)
+    row, first, pitch = rng.uniform(0.1, 0.9), rng.uniform(0.05, 0.4), rng.uniform(0.35, 0.55)
+    for column in np.arange(first, 1.0, pitch):
+        part = wall.part((row, column), 1.6 * radius)
+        down, right = part.offsets((row, column))
+        disk = np.clip((radius - np.hypot(down, right)) * wall.side + 0.5, 0, 1).astype(np.float32)
+        filled = rng.random() < 0.5
+        part.height[...] -= disk * wall.side * (0.003 if filled else 0.012)
+        part.stain(rgb(0.86, 0.86, 0.87) if filled else rgb(0.6, 0.58, 0.56), disk)
+
+
+def pencil(wall: Wall) -> None:
+    """An inspector's marks: a straight thin line and a number in graphite, blue or red. Not a crack, not labeled."""
+    rng, size = wall.rng, wall.side
+    layer = Image.new("L", (size * 2, size * 2), 0)
+    draw = ImageDraw.Draw(layer)
+    start, angle = rng.uniform(0.15, 0.85, 2) * size * 2, rng.uniform(0, 2 * np.pi)
+    end = start + rng.uniform(0.3, 0.8) * size * np.array([np.cos(angle), np.sin(angle)])
+    draw.line([*start, *end], fill=190, width=max(1, size // 150))
+    font = ImageFont.load_default(max(16, size // 9))
+    draw.text((float(start[0]), float(start[1])), f"{rng.uniform(0.1, 0.9):.1f}", fill=210, font=font)
+    ink = (rgb(0.2, 0.2, 0.22), rgb(0.12, 0.2, 0.55), rgb(0.6, 0.13, 0.12))[int(rng.integers(3))]
+    worn = np.clip(0.7 + 0.25 * wall.noise(0.4, wall.shape), 0, 1)
+    wall.paint(ink, np.asarray(layer.reduce(2), dtype=np.float32) / np.float32(255) * worn)

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.data.labels import S2DS
+from prune.data.synthetic.concrete import concrete
 from prune.data.synthetic.cracks import crack
-from prune.data.synthetic.defects import Center, Mask, corrosion, efflorescence, joint, pencil, spall, water_stain
-from prune.data.synthetic.objects import control_point, vegetation
-from prune.data.synthetic.texture import Canvas, Rng, camera, concrete, light
-
-Painter = Callable[[Rng, Canvas, Center, float], Mask]
+from prune.data.synthetic.light import illuminate, photograph
+from prune.data.synthetic.noise import Rng
+from prune.data.synthetic.objects import anchors, control_point, joint, pencil
+from prune.data.synthetic.plants import vegetation
+from prune.data.synthetic.spalls import spall
+from prune.data.synthetic.stains import corrosion, efflorescence, water_stain
+from prune.data.synthetic.wall import Center, Wall
 
 
 @dataclass(frozen=True)
@@ -25,68 +27,61 @@ class Scene:
 
 @dataclass(frozen=True)
 class Subject:
-    """How often something appears and how large: probability, range of counts, range of radii (share of the side)."""
+    """How often something appears at all, and the range of its radius as a share of the side."""
 
-    class_name: str
-    paint: Painter
+    paint: Callable[[Wall, Center, float], None]
     probability: float
-    count: tuple[int, int]
     radius: tuple[float, float]
 
 
-BEHIND = (
-    Subject("Spalling", spall, 0.55, (1, 2), (0.1, 0.2)),
-    Subject("Corrosion", corrosion, 0.55, (1, 2), (0.07, 0.14)),
-    Subject("Efflorescence", efflorescence, 0.55, (1, 2), (0.06, 0.13)),
-)
-"""Areas that a crack may run across."""
-IN_FRONT = (
-    Subject("Vegetation", vegetation, 0.55, (1, 1), (0.1, 0.17)),
-    Subject("Control Point", control_point, 0.6, (1, 2), (0.05, 0.085)),
-)
-CRACK_PROBABILITY = 0.8
-DISTRACTORS = ((joint, 0.35), (water_stain, 0.4), (pencil, 0.35))
+STAINS = (Subject(efflorescence, 0.66, (0.07, 0.125)), Subject(corrosion, 0.66, (0.06, 0.115)))
+SPALLS = (Subject(spall, 0.68, (0.085, 0.165)),)
+IN_FRONT = (Subject(vegetation, 0.66, (0.09, 0.15)), Subject(control_point, 0.68, (0.05, 0.085)))
+CRACK_PROBABILITY = 0.85
+SECOND_PROBABILITY = 0.4
+"""How often what appears does so twice."""
+DISTRACTORS = ((joint, 0.3), (anchors, 0.25), (water_stain, 0.35), (pencil, 0.35))
 
 
-def _free_place(rng: Rng, label: NDArray[np.uint8], radius: float) -> Center:
+def _free_place(wall: Wall, radius: float) -> Center:
     """Of several random places the one with the least on it, so that things rarely hide each other."""
-    size = label.shape[0]
-    places = rng.uniform(radius * 0.8, 1 - radius * 0.8, (12, 2))
-    reach = int(radius * size)
-
-    def taken(place: NDArray[np.float64]) -> int:
-        row, column = (place * size).astype(int)
-        return int((label[max(0, row - reach) : row + reach, max(0, column - reach) : column + reach] > 0).sum())
-
-    best = min(places, key=taken)
-    return float(best[0]), float(best[1])
+    places = wall.rng.uniform(0.9 * radius, 1 - 0.9 * radius, (12, 2))
+    taken = [np.count_nonzero(wall.part((row, column), 1.2 * radius).label) for row, column in places]
+    row, column = places[int(np.argmin(taken))]
+    return float(row), float(column)
 
 
-def _paint(rng: Rng, canvas: Canvas, label: NDArray[np.uint8], subject: Subject) -> None:
-    class_id = S2DS.classes.index(subject.class_name)
-    for _ in range(int(rng.integers(subject.count[0], subject.count[1] + 1))):
-        radius = float(rng.uniform(*subject.radius))
-        label[subject.paint(rng, canvas, _free_place(rng, label, radius), radius)] = class_id
+def _paint(wall: Wall, subjects: tuple[Subject, ...]) -> None:
+    """Paint each of ``subjects`` or not, as chance has it."""
+    for subject in subjects:
+        if wall.rng.random() < subject.probability:
+            for _ in range(2 if wall.rng.random() < SECOND_PROBABILITY else 1):
+                radius = float(wall.rng.uniform(*subject.radius))
+                subject.paint(wall, _free_place(wall, radius), radius)
 
 
 def draw_scene(size: int, rng: Rng) -> Scene:
     """Draw one square photograph of a damaged concrete wall, ``size`` px wide, with its label.
 
-    Joints, damp patches, pencil marks and shadows appear too and are labeled as background. What is drawn later hides
-    what was drawn earlier, in the photograph and in the label alike.
+    Joints, anchor holes, damp patches, pencil marks and shadows appear too and are labeled as background. What is drawn
+    later hides what was drawn earlier, in the photograph and in the label alike.
+
+    Args:
+        size: Side of the image in px, at least 64; everything on the wall scales with it.
+        rng: Source of everything random; the same state draws the same picture.
     """
-    canvas = concrete(rng, size)
-    label = np.zeros((size, size), dtype=np.uint8)
+    wall = Wall.blank(rng, size)
+    concrete(wall)
     for distract, probability in DISTRACTORS:
         if rng.random() < probability:
-            distract(rng, canvas)
-    for subject in BEHIND:
-        if rng.random() < subject.probability:
-            _paint(rng, canvas, label, subject)
+            distract(wall)
+    _paint(wall, STAINS)
+    through = rng.random() < 0.35  # a crack that opened after the cover had spalled runs through the crater
+    if through:
+        _paint(wall, SPALLS)
     if rng.random() < CRACK_PROBABILITY:
-        label[crack(rng, canvas)] = S2DS.classes.index("Crack")
-    for subject in IN_FRONT:
-        if rng.random() < subject.probability:
-            _paint(rng, canvas, label, subject)
-    light(rng, canvas)
-    return Scene(camera(rng, canvas), label)
+        crack(wall)
+    if not through:
+        _paint(wall, SPALLS)
+    _paint(wall, IN_FRONT)
+    return Scene(photograph(rng, illuminate(wall)), wall.label)

@@ -1,0 +1,231 @@
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from prune.commands.train import train
+from prune.config import RECIPES, TrainConfig, parse
+from prune.checkpoint import load_checkpoint
+from prune.engine.schedule import Plateau, lr_factor
+from prune.errors import TrainingDiverged, UserError
+from prune.models import build_model, mode, without_auxiliary
+from prune.models.freezing import freeze, unfreeze
+from prune.models.pretrained import initialize, load_matching
+from tests.conftest import ROOT, TINY, command
+
+SMALL = {"model": "deeplabv3_tiny", "crop_size": 64, "batch_size": 4, "workers": 0, "weights": "none"}
+
+
+def run(data: Path, name: str, **changed: object) -> TrainConfig:
+    return TrainConfig(**{"train_dir": str(data / "train"), "val_dir": str(data / "val"), "name": name, **SMALL, **changed})  # type: ignore[arg-type]
+
+
+def history(name: str) -> list[dict[str, str]]:
+    with open(f"results/runs/{name}/history.csv", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_training_learns_and_leaves_its_files(data: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = train(run(data, "a", epochs=6, lr=2e-3, warmup_epochs=0))
+    rows = history("a")
+    assert len(rows) == 6 and float(rows[-1]["train_loss"]) < 0.9 * float(rows[0]["train_loss"])
+    assert rows[0]["val_iou_Crack"] != ""
+    assert {f.name.split(".")[0] for f in result.folder.iterdir()} == {"config", "history", "last", "events"}
+    network = load_checkpoint(result.model)
+    assert network.history()[0].startswith(f"train: on {data / 'train'}, epochs")
+    assert "random weights" in capsys.readouterr().out
+
+
+def test_resumed_equals_uninterrupted(data: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(run(data, "whole", epochs=4))
+    from prune.engine import fit
+
+    real, calls = fit.train_one_epoch, []
+
+    def interrupted(*arguments: object) -> float:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fit, "train_one_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="after 2 complete epochs, kept in results/runs/part/last.pth"):
+        train(run(data, "part", epochs=4))
+    monkeypatch.setattr(fit, "train_one_epoch", real)
+    train(run(data, "part", epochs=4, resume=True))
+    assert history("part") == history("whole")
+    states = [load_checkpoint(Path(f"results/models/{n}.pth")).model.state_dict() for n in ("part", "whole")]
+    assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
+
+
+def test_a_killed_run_resumes_to_the_same_history(data: Path, here: Path) -> None:
+    arguments = [str(data / "train"), str(data / "val")]
+    flags = [*TINY, "--epochs", "6", "--weights", "none"]
+    command("train.py", *arguments, "whole", *flags, cwd=here)
+    words = [sys.executable, str(ROOT / "train.py"), *arguments, "killed", *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    process = subprocess.Popen(words, cwd=here, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while time.time() < deadline and not (Path("results/runs/killed/last.pth").exists() and len(history("killed")) >= 2):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 2 <= len(history("killed")) < 6
+    finished = command("train.py", *arguments, "killed", *flags, "--resume", cwd=here)
+    assert finished.returncode == 0, finished.stderr
+    assert history("killed") == history("whole")
+
+
+def test_resume_refuses_other_settings(data: Path, here: Path) -> None:
+    train(run(data, "a", epochs=1))
+    with pytest.raises(UserError, match=r"--resume: --lr was 0.0005 when .*last.pth was made, found 0.1"):
+        train(run(data, "a", epochs=1, lr=0.1, resume=True))
+
+
+def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(
+    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prune.engine.training import Stepper
+
+    real, calls = Stepper.__call__, []
+
+    def poisoned(self: Stepper, batch: object) -> torch.Tensor:
+        calls.append(1)
+        loss = real(self, batch)  # type: ignore[arg-type]
+        return loss * float("nan") if len(calls) == 4 else loss
+
+    monkeypatch.setattr(Stepper, "__call__", poisoned)
+    with pytest.raises(TrainingDiverged, match="epoch 2: the loss became nan in batch 2.*after 1 complete epochs"):
+        train(run(data, "a", epochs=3))
+    weights = load_checkpoint(Path("results/models/a.pth")).model.state_dict()
+    assert all(torch.isfinite(w).all() for w in weights.values())
+
+
+def test_early_stopping_ends_after_patience(data: Path, here: Path) -> None:
+    result = train(run(data, "a", epochs=9, lr=0.0, patience=2, optimizer="sgd", weight_decay=0.0, monitor="crack_iou"))
+    assert result.progress.epoch <= result.progress.best_epoch + 2 < 9
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"optimizer": "sgd", "scheduler": "cosine", "loss": "ce", "class_weights": "inverse"},
+        {"optimizer": "adam", "scheduler": "plateau", "loss": "dice", "accumulate": 2},
+        {"scheduler": "constant", "amp": "bf16", "channels_last": False, "cache": True, "keep_feature_extract": True},
+    ],
+)
+def test_every_setting_runs(data: Path, here: Path, flags: dict[str, object]) -> None:
+    if flags.get("amp") == "bf16":
+        flags = {**flags, "crop_size": 32, "batch_size": 2}
+    assert train(run(data, "a", epochs=1, **flags)).model.exists()
+
+
+def test_finetuning_keeps_the_pruned_structure_and_can_train_the_heads_only(data: Path, here: Path) -> None:
+    train(run(data, "dense", epochs=1))
+    for word in ("Magnitude", "Taylor"):
+        flags = ["--importance_type", word, "--model_name", word, "--latency_repeats", "0", "--batches", "2"]
+        finished = command("torchvision_pruning.py", *flags, "--data_dir", data, cwd=here)
+        assert finished.returncode == 0, finished.stderr
+    pruned = load_checkpoint(Path("results/models/Taylor.pth")).model.state_dict()
+    train(run(data, "heads", epochs=1, pruned_model="Taylor", train_pruned_fully=False))
+    tuned = load_checkpoint(Path("results/models/heads.pth"))
+    state = tuned.model.state_dict()
+    assert {k: v.shape for k, v in pruned.items()} == {k: v.shape for k, v in state.items()}
+    assert all(torch.equal(pruned[k], v) for k, v in state.items() if k.startswith("backbone"))
+    assert not torch.equal(pruned["classifier.4.weight"], state["classifier.4.weight"])
+    assert [line.split(":")[0] for line in tuned.history()] == ["train", "prune", "fine-tune"]
+
+
+def test_pretrained_weights_of_a_file_fill_what_fits(here: Path) -> None:
+    source, target = build_model("deeplabv3_tiny", 3), build_model("deeplabv3_tiny", 7)
+    fitted, total = load_matching(target, source.state_dict())
+    assert fitted == total - 4
+    assert torch.equal(source.backbone.conv1.weight, target.backbone.conv1.weight)
+
+
+def test_without_a_network_the_weights_fall_back_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prune.models import pretrained
+
+    def offline() -> dict[str, torch.Tensor]:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(pretrained, "SOURCES", {"coco": ("COCO", offline), "imagenet": ("ImageNet", offline)})
+    model = build_model("deeplabv3_tiny", 7)
+    said = initialize(model, "deeplabv3_resnet101", "auto")
+    assert said.startswith("random weights: neither COCO nor ImageNet weights can be downloaded (no route to host)")
+    with pytest.raises(UserError, match="--weights coco: cannot be downloaded"):
+        initialize(model, "deeplabv3_resnet101", "coco")
+    state = {**build_model("deeplabv3_tiny", 21).state_dict()}
+    monkeypatch.setattr(pretrained, "SOURCES", {"coco": ("COCO", lambda: state)})
+    assert "COCO: " in initialize(model, "deeplabv3_resnet101", "auto")
+    assert torch.equal(model.backbone.conv1.weight, state["backbone.conv1.weight"])
+
+
+def test_freezing_covers_batch_norm_and_survives_train() -> None:
+    model = build_model("deeplabv3_tiny", 7)
+    freeze(model.backbone)
+    model.train()
+    assert not model.backbone.training and not model.backbone.bn1.training and model.classifier.training
+    assert not any(p.requires_grad for p in model.backbone.parameters())
+    unfreeze(model.backbone)
+    model.train()
+    assert model.backbone.bn1.training and all(p.requires_grad for p in model.parameters())
+
+
+def test_modes_and_the_auxiliary_head_come_back() -> None:
+    model = build_model("deeplabv3_tiny", 7).train()
+    model.backbone.bn1.eval()
+    with pytest.raises(RuntimeError), mode(model, training=False), without_auxiliary(model):
+        assert model.aux_classifier is None and not model.training
+        raise RuntimeError
+    assert model.aux_classifier is not None and model.training and not model.backbone.bn1.training
+
+
+def test_schedules_are_functions_of_the_step() -> None:
+    assert lr_factor("poly", 0, 100, 4) == pytest.approx(0.2) and lr_factor("poly", 4, 100, 4) == 1
+    assert lr_factor("poly", 52, 100, 4) == pytest.approx(0.5**0.9) and lr_factor("cosine", 52, 100, 4) == pytest.approx(0.5)
+    assert lr_factor("poly", 100, 100, 4) == 0 and lr_factor("constant", 99, 100, 0) == 1
+    plateau = Plateau(patience=1)
+    for loss in (1.0, 0.5, 0.6, 0.6, 0.4):
+        plateau.update(loss)
+    assert plateau.factor == pytest.approx(0.1) and plateau.best == 0.4
+
+
+def test_the_recipe_of_the_original_system_and_flags_over_it() -> None:
+    config = parse(TrainConfig, "", ["--recipe", "cracksense", "--epochs", "5"])
+    expected = {**RECIPES["cracksense"], "epochs": 5}
+    assert {k: getattr(config, k) for k in expected} == expected
+    assert (config.lr, config.class_weights, config.patience, config.optimizer) == (1e-3, "crack=2", 20, "adam")
+    with pytest.raises(UserError, match="--recipe: expected one of cracksense, found 'magic'"):
+        parse(TrainConfig, "", ["--recipe", "magic"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"batch_size": 1}, "--batch_size: expected at least 2"),
+        ({"loss": "hinge"}, "--loss: expected one of ce, dice, ce_dice"),
+        ({"name": "a/b"}, "expected a plain file name"),
+        ({"scale_max": 0.1}, "--scale_max"),
+        ({"epochs": 0}, "--epochs: expected at least 1"),
+        ({"lr": math.nan}, "--lr: expected at least 0, found nan"),
+    ],
+)
+def test_settings_are_checked(flags: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        TrainConfig(**flags)  # type: ignore[arg-type]
+
+
+def test_a_set_of_one_image_is_refused(data: Path, here: Path) -> None:
+    from tests.conftest import make_data
+
+    make_data(here / "one", (1, 1, 1))
+    with pytest.raises(UserError, match="expected at least 2 images to train on, found 1"):
+        train(run(here / "one", "a"))
