@@ -63,7 +63,7 @@ def _own_step(model: nn.Module, batch: Batch) -> Callable[[], None]:
     """What ``train.py`` does with its defaults on this machine."""
     device = torch.device("cpu")
     config = TrainConfig(optimizer="adam", loss="ce")
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     stepper = Stepper(model, make_loss("ce"), device, autocast_type("auto", device), config.channels_last)
     optimizer = make_optimizer(model, config)
 

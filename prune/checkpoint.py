@@ -135,8 +135,19 @@ def read_torch(path: Path, trust_pickle: bool = False) -> Any:
                 "are not opened; if you trust the file, add --trust_pickle, or save its weights where it was made: torch.save(model.state_dict(), FILE)"
             ) from error
         raise UserError(f"{path}: expected a checkpoint, found a file of another kind") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: expected a checkpoint, found a damaged or foreign file ({first_line(error)})") from error
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        ImportError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise UserError(
+            f"{path}: expected a checkpoint, found a damaged or foreign file ({first_line(error)})"
+        ) from error
 
 
 def _plain_state(content: Any, path: Path) -> dict[str, torch.Tensor]:
@@ -146,7 +157,11 @@ def _plain_state(content: Any, path: Path) -> dict[str, torch.Tensor]:
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(v, torch.Tensor) for v in content.values()) or not content:
+    if (
+        not isinstance(content, Mapping)
+        or not all(isinstance(v, torch.Tensor) for v in content.values())
+        or not content
+    ):
         raise UserError(f"{path}: expected a checkpoint or a state dict, found {type(content).__name__}")
     return {str(name).removeprefix("module."): value for name, value in content.items()}
 

@@ -69,7 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
             continue
         kind, choices = _plain_type(hints[field.name]), field.metadata["choices"]
         shown = "" if field.default is None else f" (default: {field.default})"
-        common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": (field.metadata["help"] + shown).replace("%", "%%")}
+        common: dict[str, Any] = {
+            "default": argparse.SUPPRESS,
+            "help": (field.metadata["help"] + shown).replace("%", "%%"),
+        }
         if field.metadata["positional"]:
             parser.add_argument(field.name, nargs="?", type=kind, metavar=field.name.upper(), **common)
         elif kind is bool:
@@ -126,7 +129,9 @@ class TrainConfig:
     warmup_epochs: float = option(1.0, "epochs of linear warm-up", low=0)
     accumulate: int = option(1, "batches per optimizer step", low=1)
     clip: float = option(5.0, "largest gradient norm, 0 = no clipping", low=0)
-    monitor: str = option("miou", "validation score of the best epoch", choices=("miou", "miou_defects", "crack_iou", "loss"))
+    monitor: str = option(
+        "miou", "validation score of the best epoch", choices=("miou", "miou_defects", "crack_iou", "loss")
+    )
     patience: int = option(30, "stop after this many epochs without a better score, 0 = never", low=0)
     amp: str = option("auto", "autocast", choices=("auto", "off", "bf16", "fp16"))
     channels_last: bool = option(True, "memory format of the network")

@@ -1,5 +1,6 @@
 """Image in, logits or class map at the image's own size out, in bounded memory whatever that size is."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ def _spans(length: int) -> list[tuple[int, int]]:
     """Even cuts of 0…length into tiles of at most ``TILE``."""
     count = -(-length // TILE)
     edges = [round(i * length / count) for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 class Predictor:
@@ -55,7 +56,7 @@ class Predictor:
         self.device = device
         self.autocast = autocast
         self.format = torch.channels_last if channels_last else torch.contiguous_format
-        network.model.to(device, memory_format=self.format)
+        network.model.to(device).to(memory_format=self.format)  # type: ignore[call-overload]
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits float32 (C, H, W) of one uint8 RGB image (3, H, W), in one piece."""

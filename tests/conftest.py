@@ -29,7 +29,9 @@ def draw_label(size: int, rng: np.random.Generator) -> np.ndarray:
 
 def write_pair(split: Path, stem: str, label: np.ndarray, rng: np.random.Generator, kind: str = "ids") -> None:
     """One image whose colors follow its label, in the documented layout (``kind`` ids or colors)."""
-    tint = np.array([[120, 120, 120], [30, 30, 200], [30, 180, 30], [200, 240, 240], [190, 110, 30], [150, 60, 60], [20, 20, 20]])
+    tint = np.array(
+        [[120, 120, 120], [30, 30, 200], [30, 180, 30], [200, 240, 240], [190, 110, 30], [150, 60, 60], [20, 20, 20]]
+    )
     noise = rng.integers(-12, 13, (*label.shape, 3))
     photo = np.clip(tint[np.where(label > 6, 0, label)] + noise, 0, 255).astype(np.uint8)
     (split / "Images").mkdir(parents=True, exist_ok=True)

@@ -78,7 +78,9 @@ def test_the_whole_journey(data: Path, here: Path) -> None:
 
 def test_ratio_zero_saves_the_same_network(data: Path, here: Path) -> None:
     tiny_model()
-    prune.main(["--pruning_ratio", "0", "--state_dict", "tiny", "--model_name", "same", "--data_dir", str(data), *QUICK])
+    prune.main(
+        ["--pruning_ratio", "0", "--state_dict", "tiny", "--model_name", "same", "--data_dir", str(data), *QUICK]
+    )
     states = [load_checkpoint(Path(f"results/models/{n}.pth")).model.state_dict() for n in ("tiny", "same")]
     assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
 
@@ -120,7 +122,10 @@ def test_help_lists_the_flags(name: str, here: Path) -> None:
         (["--importance_type", "Magic"], "--importance_type: expected one of Taylor, Magnitude, Random, found 'Magic'"),
         (["--state_dict", "nowhere"], "model file nowhere not found (looked for nowhere, results/models/nowhere"),
         (["--state_dict", "tiny", "--model_name", "tiny"], "would overwrite the model that is pruned"),
-        (["--state_dict", "tiny", "--pruning_ratio", 1, "--round_to", 64, "--importance_type", "Random"], "nothing shrank"),
+        (
+            ["--state_dict", "tiny", "--pruning_ratio", 1, "--round_to", 64, "--importance_type", "Random"],
+            "nothing shrank",
+        ),
         (["--state_dict", "two"], "found a network of 2 classes"),
         (["--keep_feature_extract", "maybe"], "expected True or False, found 'maybe'"),
     ],
@@ -140,14 +145,18 @@ def test_mistakes_in_testing(data: Path, here: Path, capsys: pytest.CaptureFixtu
     assert "data folder nowhere not found" in error_of(test.main, ["nowhere"], capsys)
     assert "no pruned checkpoint in results/models" in error_of(test.main, [data / "test", "--use_pruned"], capsys)
     assert "ending in .xlsx" in error_of(test.main, [data / "test", "--output", "a.csv"], capsys)
-    assert "either --weights or --pruned_model" in error_of(test.main, ["--weights", "a", "--pruned_model", "b"], capsys)
+    assert "either --weights or --pruned_model" in error_of(
+        test.main, ["--weights", "a", "--pruned_model", "b"], capsys
+    )
     torch.save(nn.Conv2d(1, 1, 1), "module.pth")
     assert "--trust_pickle" in error_of(test.main, [data / "test", "--weights", "module.pth"], capsys)
     assert "--device cuda:77" in error_of(test.main, [data / "test", "--device", "cuda:77"], capsys)
     assert not Path("results/metrics").exists()
 
 
-def test_mistakes_in_the_data_stop_training_before_anything_is_lost(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_in_the_data_stop_training_before_anything_is_lost(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = make_data(here / "set", (3, 2, 2))
     words = [root / "train", root / "val", "a", *TINY, "--epochs", 1, "--weights", "none"]
     label = root / "train/Labels_grayscale/001.png"
@@ -175,7 +184,9 @@ def test_output_that_cannot_be_written(data: Path, here: Path, capsys: pytest.Ca
     assert "cannot create the folder file/x" in error_of(inference.main, words, capsys)
 
 
-def test_a_folder_without_permission_is_named(data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_permission_is_named(
+    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny_model()
 
     def denied(self: Path, *arguments: object, **options: object) -> int:
@@ -286,7 +297,9 @@ def test_small_commands(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected a folder to write to" in error_of(synthesize.main, [], capsys)
     assert "no checkpoint in results/models: make one with python train.py" in error_of(inspect.main, [], capsys)
     finished = command("-m prune", "fly", cwd=here)
-    assert finished.returncode == 2 and finished.stderr.startswith("error: unknown command 'fly': expected one of prepare")
+    assert finished.returncode == 2 and finished.stderr.startswith(
+        "error: unknown command 'fly': expected one of prepare"
+    )
 
 
 def test_study_tabulates_every_criterion_and_goes_on_where_it_stopped(
@@ -294,8 +307,30 @@ def test_study_tabulates_every_criterion_and_goes_on_where_it_stopped(
 ) -> None:
     from prune.commands import study
 
-    words = [str(data), "s", "--criteria", "L1,Random", "--model", "deeplabv3_tiny", "--weights", "none", "--epochs", "1"]
-    words += ["--finetune_epochs", "1", "--crop_size", "64", "--batch_size", "4", "--workers", "0", "--latency_size", "64"]
+    words = [
+        str(data),
+        "s",
+        "--criteria",
+        "L1,Random",
+        "--model",
+        "deeplabv3_tiny",
+        "--weights",
+        "none",
+        "--epochs",
+        "1",
+    ]
+    words += [
+        "--finetune_epochs",
+        "1",
+        "--crop_size",
+        "64",
+        "--batch_size",
+        "4",
+        "--workers",
+        "0",
+        "--latency_size",
+        "64",
+    ]
     words += ["--latency_repeats", "1", "--figures", "2"]
     study.main(words)
     table = json.loads(Path("results/studies/s/table.json").read_text())
@@ -306,7 +341,12 @@ def test_study_tabulates_every_criterion_and_goes_on_where_it_stopped(
         ("Random", "pruned"),
         ("Random", "fine-tuned"),
     ]
-    assert {f.name for f in Path("results/studies/s").iterdir()} >= {"table.csv", "table.md", "criteria.png", "cost.png"}
+    assert {f.name for f in Path("results/studies/s").iterdir()} >= {
+        "table.csv",
+        "table.md",
+        "criteria.png",
+        "cost.png",
+    }
     assert "$DATA/train" in Path("results/studies/s/table.md").read_text()
     assert Path("results/figures/s_comparison.png").exists()
     capsys.readouterr()

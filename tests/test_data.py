@@ -233,6 +233,8 @@ def test_class_pixels_counts_labeled_pixels(tmp_path: Path) -> None:
 def test_preprocessing_is_the_plain_formula() -> None:
     image = torch.randint(0, 256, (3, 5, 4), dtype=torch.uint8)
     prepared = Preprocessing()
-    expected = (image.double() / 255 - torch.tensor(prepared.mean)[:, None, None]) / torch.tensor(prepared.std)[:, None, None]
+    expected = (image.double() / 255 - torch.tensor(prepared.mean)[:, None, None]) / torch.tensor(prepared.std)[
+        :, None, None
+    ]
     assert torch.allclose(prepared.normalize(image).double(), expected, atol=1e-6)
     assert Preprocessing.from_dict(prepared.to_dict()) == prepared

@@ -64,7 +64,10 @@ def test_taylor_is_the_mean_squared_first_order_change_per_batch() -> None:
 def test_taylor_adds_the_signed_effects_of_all_readers_before_squaring() -> None:
     second = conv([[1.0, 1.0, 1.0]])
     both = nn.ModuleList([CONSUMER, second])
-    second_gradient, first_gradient = fill(second, [[[-2.0, 1.0, 3.0]]]), fill(CONSUMER, [[[1.0, 1.0, 1.0], [2.0, 1.0, 0.0]]])
+    second_gradient, first_gradient = (
+        fill(second, [[[-2.0, 1.0, 3.0]]]),
+        fill(CONSUMER, [[[1.0, 1.0, 1.0], [2.0, 1.0, 0.0]]]),
+    )
     criterion = Taylor()
     criterion.collect(both, (None for _ in zip(first_gradient, second_gradient, strict=True)))
     group = Group(3, (member(PRODUCER, 3),), (member(CONSUMER, 3), member(second, 3)))

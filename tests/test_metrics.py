@@ -8,7 +8,9 @@ from prune.metrics.confusion import Scores, confusion_matrix
 
 RNG = np.random.default_rng(0)
 LABEL = RNG.choice([0, 1, 2, 3, 5, 6, IGNORE_INDEX], (40, 50))
-PREDICTION = np.where(RNG.random((40, 50)) < 0.6, np.where(LABEL == IGNORE_INDEX, 0, LABEL), RNG.integers(0, 7, (40, 50)))
+PREDICTION = np.where(
+    RNG.random((40, 50)) < 0.6, np.where(LABEL == IGNORE_INDEX, 0, LABEL), RNG.integers(0, 7, (40, 50))
+)
 
 
 def test_scores_equal_torchmetrics() -> None:
@@ -38,7 +40,14 @@ def test_scores_equal_a_plain_loop() -> None:
 def test_absent_classes_are_blank_and_out_of_the_means() -> None:
     scores = Scores.of(confusion_matrix(np.array([0, 0, 6, 6]), np.array([0, 0, 6, 0]), 7))
     rows = scores.per_class(S2DS.classes)
-    assert rows[3] == {"class": "Efflorescence", "iou": None, "precision": None, "recall": None, "f1": None, "support": 0}
+    assert rows[3] == {
+        "class": "Efflorescence",
+        "iou": None,
+        "precision": None,
+        "recall": None,
+        "f1": None,
+        "support": 0,
+    }
     assert scores.miou == pytest.approx((2 / 3 + 1 / 2) / 2) and scores.miou_defects == pytest.approx(1 / 2)
     assert scores.row_normalized()[3] == [None] * 7
 

@@ -99,7 +99,9 @@ def test_iterative_widths_equal_one_shot_and_gradients_are_taken_anew() -> None:
     prune_model(one, settings(importance_type="Taylor"), Hooks(gradients_of(one)))
     sizes: list[int] = []
     tuned: list[int] = []
-    prune_model(many, settings(importance_type="Taylor", iterative_steps=3), Hooks(gradients_of(many, sizes), tuned.append))
+    prune_model(
+        many, settings(importance_type="Taylor", iterative_steps=3), Hooks(gradients_of(many, sizes), tuned.append)
+    )
     assert len(sizes) == 3 and sizes[0] > sizes[1] > sizes[2]
     assert tuned == [1, 2]
     widths = [[m.out_channels for m in convolutions(n).values()] for n in (one, many)]
@@ -138,7 +140,9 @@ def test_one_pruning_does_not_influence_the_next() -> None:
     prune_model(first, settings())
     prune_model(network(auxiliary=False), settings(pruning_ratio=25))
     prune_model(second, settings())
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
 
 
 def test_a_pruned_network_is_rebuilt_bit_equal_from_its_state() -> None:

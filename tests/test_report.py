@@ -50,10 +50,23 @@ def result() -> dict[str, Any]:
             "row_normalized": scores.row_normalized(),
         },
         "per_image": [
-            {"image": s, "width": 64, "height": 48, "pixel_accuracy": 0.9, "miou": 0.5, "loss": 0.1, "iou": dict.fromkeys(S2DS.classes)}
+            {
+                "image": s,
+                "width": 64,
+                "height": 48,
+                "pixel_accuracy": 0.9,
+                "miou": 0.5,
+                "loss": 0.1,
+                "iou": dict.fromkeys(S2DS.classes),
+            }
             for s in ("001", "002")
         ],
-        "run": {"started": "now", "arguments": {"test_dir": "x", "output": None}, "versions": {"torch": "2"}, "list": [1, 2]},
+        "run": {
+            "started": "now",
+            "arguments": {"test_dir": "x", "output": None},
+            "versions": {"torch": "2"},
+            "list": [1, 2],
+        },
     }
 
 
@@ -158,9 +171,33 @@ def test_charts_are_drawn_also_with_absent_classes(tmp_path: Path) -> None:
     common = {"parameters": 1e6, "macs": 1e9, "mib": 4, "latency_ms": 30.0}
     classes = {"Background": 0.9, "Crack": 0.3, "Spalling": None}
     rows = [
-        {**common, "name": "d", "criterion": "", "stage": "dense", "miou": 0.5, "crack_iou": None, "per_class": classes},
-        {**common, "name": "p", "criterion": "L1", "stage": "pruned", "miou": 0.2, "crack_iou": 0.1, "per_class": classes},
-        {**common, "name": "f", "criterion": "L1", "stage": "fine-tuned", "miou": 0.4, "crack_iou": 0.3, "per_class": classes},
+        {
+            **common,
+            "name": "d",
+            "criterion": "",
+            "stage": "dense",
+            "miou": 0.5,
+            "crack_iou": None,
+            "per_class": classes,
+        },
+        {
+            **common,
+            "name": "p",
+            "criterion": "L1",
+            "stage": "pruned",
+            "miou": 0.2,
+            "crack_iou": 0.1,
+            "per_class": classes,
+        },
+        {
+            **common,
+            "name": "f",
+            "criterion": "L1",
+            "stage": "fine-tuned",
+            "miou": 0.4,
+            "crack_iou": 0.3,
+            "per_class": classes,
+        },
     ]
     for path in study_charts(rows, tmp_path, title="mixed4"):
         assert Image.open(path).size[0] > 600

@@ -119,15 +119,16 @@ def test_split_counts(images: int, expected: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "size", "message"),
+    ("numbers", "message"),
     [
-        (2, 64, "--images: expected at least 3, one per split, found 2"),
-        (3, 63, "--size: expected at least 64 px, found 63"),
+        ((2, 64, 0), "--images: expected at least 3, one per split, found 2"),
+        ((3, 63, 0), "--size: expected at least 64 px, found 63"),
+        ((3, 64, -1), "--seed: expected at least 0, found -1"),
     ],
 )
-def test_refuses_impossible_numbers(tmp_path: Path, images: int, size: int, message: str) -> None:
+def test_refuses_impossible_numbers(tmp_path: Path, numbers: tuple[int, int, int], message: str) -> None:
     with pytest.raises(UserError) as error:
-        synthesize(tmp_path / "out", images, size, 0)
+        synthesize(tmp_path / "out", *numbers)
     assert str(error.value) == message and not (tmp_path / "out").exists()
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from prune.checkpoint import load_checkpoint
 from prune.commands.train import train
 from prune.config import RECIPES, TrainConfig, parse
-from prune.checkpoint import load_checkpoint
 from prune.engine.schedule import Plateau, lr_factor
 from prune.errors import TrainingDiverged, UserError
 from prune.models import build_model, mode, without_auxiliary
@@ -24,7 +24,9 @@ SMALL = {"model": "deeplabv3_tiny", "crop_size": 64, "batch_size": 4, "workers":
 
 
 def run(data: Path, name: str, **changed: object) -> TrainConfig:
-    return TrainConfig(**{"train_dir": str(data / "train"), "val_dir": str(data / "val"), "name": name, **SMALL, **changed})  # type: ignore[arg-type]
+    return TrainConfig(
+        **{"train_dir": str(data / "train"), "val_dir": str(data / "val"), "name": name, **SMALL, **changed}
+    )  # type: ignore[arg-type]
 
 
 def history(name: str) -> list[dict[str, str]]:
@@ -73,7 +75,9 @@ def test_a_killed_run_resumes_to_the_same_history(data: Path, here: Path) -> Non
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     process = subprocess.Popen(words, cwd=here, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.time() + 120
-    while time.time() < deadline and not (Path("results/runs/killed/last.pth").exists() and len(history("killed")) >= 2):
+    while time.time() < deadline and not (
+        Path("results/runs/killed/last.pth").exists() and len(history("killed")) >= 2
+    ):
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -190,7 +194,9 @@ def test_modes_and_the_auxiliary_head_come_back() -> None:
 
 def test_schedules_are_functions_of_the_step() -> None:
     assert lr_factor("poly", 0, 100, 4) == pytest.approx(0.2) and lr_factor("poly", 4, 100, 4) == 1
-    assert lr_factor("poly", 52, 100, 4) == pytest.approx(0.5**0.9) and lr_factor("cosine", 52, 100, 4) == pytest.approx(0.5)
+    assert lr_factor("poly", 52, 100, 4) == pytest.approx(0.5**0.9) and lr_factor(
+        "cosine", 52, 100, 4
+    ) == pytest.approx(0.5)
     assert lr_factor("poly", 100, 100, 4) == 0 and lr_factor("constant", 99, 100, 0) == 1
     plateau = Plateau(patience=1)
     for loss in (1.0, 0.5, 0.6, 0.6, 0.4):

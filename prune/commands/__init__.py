@@ -1,0 +1,1 @@
+"""One module per verb: what the scripts and ``python -m prune`` call."""

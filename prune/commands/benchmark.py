@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     figures = benchmark(config)
     header = ["figure", "value", "", "bound", "kept", "detail"]
     rows = [
-        [f.name, f"{f.value:.2f}", f.unit, f"{f.relation} {f.bound:g}", "yes" if f.kept else "no", f.detail] for f in figures
+        [f.name, f"{f.value:.2f}", f.unit, f"{f.relation} {f.bound:g}", "yes" if f.kept else "no", f.detail]
+        for f in figures
     ]
     print(f"\n{text_table(header, rows)}\nfigures  {config.output}")

@@ -88,7 +88,9 @@ def infer(config: InferenceConfig) -> InferenceResult:
     set_threads(config.threads)
     device = choose_device(config.device)
     photos = find_images(Path(config.image) if config.image else data_folder() / "test" / "Images")
-    network = load_checkpoint(find_model(config.state_dict) if config.state_dict else newest_model(), config.trust_pickle)
+    network = load_checkpoint(
+        find_model(config.state_dict) if config.state_dict else newest_model(), config.trust_pickle
+    )
     print(f"model    {network.file}")
     predictor = Predictor(network, device, autocast_type(config.amp, device), config.channels_last)
     pixels = np.zeros(len(network.classes), dtype=np.int64)

@@ -60,7 +60,9 @@ def _network(config: PruneConfig) -> Network:
         return load_checkpoint(newest_model(pruned=False))
     name = FRESH_ARCHITECTURE
     model = build_model(name, len(S2DS))
-    print(f"no checkpoint in {MODELS}: a fresh {name} with {initialize(model, name, 'auto')}; train it before you trust it")
+    print(
+        f"no checkpoint in {MODELS}: a fresh {name} with {initialize(model, name, 'auto')}; train it before you trust it"
+    )
     return Network(model, name)
 
 
@@ -78,7 +80,9 @@ class _Material:
         split = training_split(config)
         self.crop = usable_crop(split, config.crop_size)
         print(f"data     {len(split.pairs)} images in {split.folder}, crops of {self.crop} px")
-        plain = Augmentation(self.crop, (1.0, 1.0), rotate=0, jitter=0, blur=0, noise=0, preprocessing=network.preprocessing)
+        plain = Augmentation(
+            self.crop, (1.0, 1.0), rotate=0, jitter=0, blur=0, noise=0, preprocessing=network.preprocessing
+        )
         varied = Augmentation(min(self.crop, CALIBRATION_CROP), preprocessing=network.preprocessing)
         self.plain = SegmentationDataset(split, training_transform(plain), config.seed)
         self.varied = SegmentationDataset(split, training_transform(varied), config.seed)
@@ -113,7 +117,7 @@ class _Material:
         """Train for ``--finetune_epochs_per_step`` epochs; the optimizer is new, because the tensors are."""
         model: nn.Module = self.step.model
         if self.config.keep_feature_extract:
-            freeze(model.backbone)
+            freeze(model.get_submodule("backbone"))
         settings = TrainConfig(lr=self.config.lr)
         optimizer = make_optimizer(model, settings)
         scaler = torch.amp.GradScaler(self.device.type, enabled=False)
@@ -123,7 +127,7 @@ class _Material:
             loss = train_one_epoch(self.step, batches, optimizer, scaler, settings, lambda number, value: None)
             print(f"step {step}, epoch {epoch + 1}/{self.config.finetune_epochs_per_step}: loss {loss:.3f}")
         if self.config.keep_feature_extract:
-            unfreeze(model.backbone)
+            unfreeze(model.get_submodule("backbone"))
 
 
 def _cost(network: Network, file: Path, size: tuple[int, int], latency_ms: float | None) -> Cost:

@@ -214,11 +214,18 @@ def study(config: StudyConfig) -> StudyResult:
     rows = _rows(networks, _latencies(networks, config))
     images = len(find_split(data / "test", S2DS).pairs)
     title = f"{data.name}, test split ({images} images), seed {config.seed}"
-    facts = {"data": data.name, "images": images, "machine": machine_facts(choose_device("auto")), "versions": versions()}
+    facts = {
+        "data": data.name,
+        "images": images,
+        "machine": machine_facts(choose_device("auto")),
+        "versions": versions(),
+    }
     files = [
         write_json(output / "table.json", {"rows": rows, "latency_size": config.latency_size, **facts}),
         write_csv(HEADER, [_cells(row) for row in rows], output / "table.csv"),
-        write_text(output / "table.md", f"{markdown_table(HEADER, [_cells(r) for r in rows])}\n\n{journal.published()}\n"),
+        write_text(
+            output / "table.md", f"{markdown_table(HEADER, [_cells(r) for r in rows])}\n\n{journal.published()}\n"
+        ),
         *study_charts(rows, output, title=title),
     ]
     if config.figures:

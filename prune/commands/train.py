@@ -122,7 +122,7 @@ def train(config: TrainConfig) -> TrainResult:
     val_dataset = SegmentationDataset(val_split, cache=config.cache)
     loader = training_loader(dataset, min(config.batch_size, len(dataset)), config.workers)
     if config.keep_feature_extract or (config.pruned_model and not config.train_pruned_fully):
-        freeze(network.model.backbone)
+        freeze(network.model.get_submodule("backbone"))
         print("backbone frozen, batch norm included")
     predictor = Predictor(network, device, amp, config.channels_last)
     loss = make_loss(config.loss, None if weights is None else weights.to(device))

@@ -154,7 +154,9 @@ class Run:
                 raise KeyboardInterrupt(self._how_to_continue("interrupted")) from None
             except TrainingDiverged as error:
                 bar.close()
-                raise TrainingDiverged(f"epoch {self.progress.epoch + 1}: {error}; {self._how_to_continue('stopped')}") from None
+                raise TrainingDiverged(
+                    f"epoch {self.progress.epoch + 1}: {error}; {self._how_to_continue('stopped')}"
+                ) from None
         return self.progress
 
     def _out_of_patience(self) -> bool:

@@ -114,7 +114,9 @@ def batch_gradients(step: Stepper, batches: Iterable[Batch]) -> Iterator[None]:
         with mode(step.model, training=False):
             loss = step(batch)
             if not torch.isfinite(loss):
-                raise UserError("the training loss of a labeled batch is not finite: the network is broken or untrained")
+                raise UserError(
+                    "the training loss of a labeled batch is not finite: the network is broken or untrained"
+                )
             loss.backward()
         yield
     step.model.zero_grad(set_to_none=True)

@@ -1,0 +1,1 @@
+"""Scores, all computed from pooled counts."""

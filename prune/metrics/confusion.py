@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 Scores1D = NDArray[np.float64]
 
 
-def confusion_matrix(prediction: NDArray[np.integer], label: NDArray[np.integer], num_classes: int) -> NDArray[np.int64]:
+def confusion_matrix(
+    prediction: NDArray[np.integer], label: NDArray[np.integer], num_classes: int
+) -> NDArray[np.int64]:
     """Count pixels by label (row) and prediction (column).
 
     Args:

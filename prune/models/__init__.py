@@ -35,9 +35,9 @@ def build_model(name: str, num_classes: int, auxiliary: bool = True) -> nn.Modul
     return ARCHITECTURES[name](num_classes, auxiliary)
 
 
-def output_layers(model: nn.Module) -> list[nn.Module]:
+def output_layers(model: nn.Module) -> list[nn.Conv2d]:
     """The last convolution of every head, by identity: its outputs are the classes and must never be pruned."""
-    heads = [model.classifier, getattr(model, "aux_classifier", None)]
+    heads: list[nn.Module | None] = [getattr(model, name, None) for name in ("classifier", "aux_classifier")]
     return [[m for m in head.modules() if isinstance(m, nn.Conv2d)][-1] for head in heads if head is not None]
 
 
@@ -54,7 +54,7 @@ def without_auxiliary(model: nn.Module) -> Iterator[nn.Module]:
     if head is None:
         yield model
         return
-    model.aux_classifier = None
+    model.aux_classifier = None  # type: ignore[assignment]
     try:
         yield model
     finally:

@@ -74,7 +74,7 @@ def measure_latency(
     with torch.inference_mode():
         for turn in rounds:
             for name, model in models.items():
-                model.to(device, memory_format=torch.channels_last)
+                model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
                 with without_auxiliary(model) as inference, mode(inference, training=False):
                     elapsed = _timed_ms(inference, image)
                 if turn:

@@ -9,7 +9,7 @@ from torchvision.models.segmentation.fcn import FCNHead
 
 
 def build_deeplabv3_resnet101(num_classes: int, auxiliary: bool) -> DeepLabV3:
-    """torchvision's DeepLabV3 on a dilated ResNet-101 (output stride 8), randomly initialized."""
+    """Torchvision's DeepLabV3 on a dilated ResNet-101 (output stride 8), randomly initialized."""
     return deeplabv3_resnet101(weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary)
 
 

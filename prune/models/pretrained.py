@@ -66,5 +66,7 @@ def initialize(model: nn.Module, architecture: str, source: str) -> str:
         fitted, total = load_matching(model, state)
         return f"{label}: {fitted} of {total} tensors"
     if source != "auto":
-        raise UserError(f"--weights {source}: cannot be downloaded and is not in the cache ({reason}); try --weights none")
+        raise UserError(
+            f"--weights {source}: cannot be downloaded and is not in the cache ({reason}); try --weights none"
+        )
     return f"random weights: neither COCO nor ImageNet weights can be downloaded ({reason}); expect much lower scores"

@@ -1,0 +1,1 @@
+"""Structured pruning: criteria, allocation, cutting, recalibration, report."""

@@ -44,6 +44,5 @@ def global_widths(
         if widths[owner] > floors[owner]:
             widths[owner] -= 1
     return [
-        min(len(s), rounded(width, round_to, start))
-        for s, width, start in zip(scores, widths, initial, strict=True)
+        min(len(s), rounded(width, round_to, start)) for s, width, start in zip(scores, widths, initial, strict=True)
     ]

@@ -38,7 +38,8 @@ class Group:
     @classmethod
     def of(cls, group: Any) -> "Group":
         """Sort the members of a torch-pruning group that spans all channels of its root layer."""
-        producers, consumers = [], []
+        producers: list[Member] = []
+        consumers: list[Member] = []
         for item in group:
             layer, handler = item.dep.target.module, item.dep.handler
             if not isinstance(layer, Layer):

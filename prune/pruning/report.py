@@ -105,7 +105,9 @@ class PruningReport:
         lines = ["  ".join([r[0].ljust(widths[0]), *(r[i].rjust(widths[i]) for i in (1, 2, 3))]) for r in rows]
         shrunk = sum(layer.shrank for layer in self.layers)
         tail = f"{shrunk} of {len(self.layers)} layers shrank, {self.seconds:.0f} s"
-        return "\n".join([head, *lines, *([self.latency_conditions] if self.latency_conditions else []), tail, *self.notes])
+        return "\n".join(
+            [head, *lines, *([self.latency_conditions] if self.latency_conditions else []), tail, *self.notes]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""

@@ -1,0 +1,1 @@
+"""What people look at: the Excel workbook, pictures, charts and tables."""

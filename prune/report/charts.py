@@ -1,113 +1,224 @@
-"""Charts of a study: what pruning and fine-tuning did to accuracy, and what it cost."""
+"""Charts: how a training run went, and what pruning and fine-tuning did to accuracy and cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from prune.files import atomic_path
 
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-"""Okabe-Ito: distinguishable with every kind of color vision."""
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
+"""Okabe-Ito and gray: distinguishable with every kind of color vision."""
+DENSE = "#4D4D4D"
+MARKERS = "sD^vPX*p"
+SCORES = (("miou", "mIoU"), ("crack_iou", "crack IoU"))
+COSTS = (("macs", 1e9, "MACs (G)"), ("latency_ms", 1.0, "latency (ms)"))
+LABEL_BOX = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
+Series = Mapping[str, Sequence[float | None]]
+
+
+def _figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure of the given size in inches that keeps its parts from overlapping."""
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.05))
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _legend(figure: Figure, columns: int) -> None:
+    """One legend for all axes, below them; a label that several axes share appears once."""
+    entries: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    if entries:
+        columns = max(1, min(columns, len(entries)))
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, frameon=False)
 
 
 def _save(figure: Figure, path: Path) -> Path:
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130, bbox_inches="tight", facecolor="white")
+        figure.savefig(temporary, dpi=130, facecolor="white", format="png")
     return path
 
 
-def _name(row: Row) -> str:
-    return row["criterion"] or "dense"
-
-
-def _bars(axes: Any, labels: Sequence[str], series: dict[str, list[float | None]]) -> None:
-    """Grouped bars with their values written on top; a missing value leaves a gap."""
-    width = 0.8 / len(series)
-    for number, (title, values) in enumerate(series.items()):
-        places = [i + (number - (len(series) - 1) / 2) * width for i in range(len(labels))]
-        heights = [0 if v is None else v for v in values]
-        bars = axes.bar(places, heights, width * 0.94, label=title, color=COLORS[number % len(COLORS)])
-        texts = ["" if v is None else f"{v:.2f}" for v in values]
-        axes.bar_label(bars, texts, padding=2, fontsize=7)
-    axes.set_xticks(range(len(labels)), labels)
+def _plain(axes: Axes) -> None:
+    """Light grid and no box; an empty chart says so."""
+    if not axes.has_data():
+        axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", color=DENSE)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(y=0.12)
+    axes.grid(axis="y", alpha=0.3, linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
-def _before_and_after(rows: Sequence[Row], path: Path, title: str) -> Path:
-    """MIoU and crack IoU of each criterion right after pruning and after fine-tuning, against the dense network."""
-    dense = next(row for row in rows if row["stage"] == "dense")
-    criteria = list(dict.fromkeys(row["criterion"] for row in rows if row["criterion"]))
-    figure = Figure(figsize=(10, 4))
-    for number, (key, label) in enumerate((("miou", "mIoU"), ("crack_iou", "crack IoU")), 1):
+def _bars(axes: Axes, labels: Sequence[str], series: Series, colors: Sequence[str]) -> None:
+    """Grouped bars with their values on top; a missing value leaves a gap."""
+    width = 0.84 / max(1, len(series))
+    for number, (title, values) in enumerate(series.items()):
+        shown = [(i, v) for i, v in enumerate(values) if v is not None]
+        places = [i + (number - (len(series) - 1) / 2) * width for i, _ in shown]
+        axes.bar(places, [v for _, v in shown], width * 0.94, label=title, color=colors[number % len(colors)])
+        for place, (_, value) in zip(places, shown, strict=True):
+            text = axes.annotate(f"{value:.2f}", (place, value), (0, 2), textcoords="offset points", zorder=5)
+            text.set(ha="center", va="bottom", fontsize=8, bbox=LABEL_BOX)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_xlim(-0.6, max(1, len(labels)) - 0.4)
+    top = max([v for values in series.values() for v in values if v is not None], default=0.0)
+    axes.set_ylim(0, min(1.08, max(0.1, top * 1.18)))
+    _plain(axes)
+
+
+def _dense(rows: Sequence[Row]) -> Row:
+    return next((row for row in rows if row["stage"] == "dense"), {})
+
+
+def _criteria_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
+    """Scores per criterion right after pruning and after fine-tuning; the dense network is a dashed line."""
+    criteria = list(dict.fromkeys(row["criterion"] for row in rows if row["stage"] != "dense"))
+    stages = [stage for stage in ("pruned", "fine-tuned") if any(row["stage"] == stage for row in rows)]
+    found = {(row["criterion"], row["stage"]): row for row in rows}
+    figure = _figure(max(9.0, 2 + 2.2 * len(criteria)), 4.6, title)
+    for number, (key, label) in enumerate(SCORES, 1):
         axes = figure.add_subplot(1, 2, number)
-        series = {
-            stage: [next((r[key] for r in rows if (r["criterion"], r["stage"]) == (c, stage)), None) for c in criteria]
-            for stage in ("pruned", "fine-tuned")
-        }
-        _bars(axes, criteria, series)
-        if dense[key] is not None:
-            axes.axhline(dense[key], color="black", linestyle="--", linewidth=1, label=f"dense {dense[key]:.2f}")
+        series = {stage: [found.get((c, stage), {}).get(key) for c in criteria] for stage in stages}
+        _bars(axes, criteria, series, COLORS[1::-1])
+        level = _dense(rows).get(key)
+        if level is not None:
+            axes.axhline(level, color=DENSE, linestyle="--", linewidth=1.2, label="dense, not pruned", zorder=1.5)
+            axes.set_ylim(0, min(1.08, max(axes.get_ylim()[1], level * 1.18)))
+            text = axes.annotate(f"dense\n{level:.2f}", (1.01, level), xycoords=("axes fraction", "data"))
+            text.set(va="center", fontsize=8, color=DENSE)
         axes.set_ylabel(f"{label} (0 to 1)")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, [label.split(" 0.")[0] for label in labels], loc="lower center", ncols=3, bbox_to_anchor=(0.5, -0.08))
-    figure.suptitle(title)
+        axes.set_xlabel("criterion")
+    _legend(figure, 3)
     return _save(figure, path)
 
 
-def _per_class(rows: Sequence[Row], path: Path, title: str) -> Path:
-    """IoU of every class present, for the dense and the fine-tuned networks."""
+def _kept(rows: Sequence[Row]) -> list[tuple[str, str, str, Row]]:
+    """The networks one would deploy, dense and fine-tuned: (name, color, marker, row)."""
     shown = [row for row in rows if row["stage"] in ("dense", "fine-tuned")]
-    classes = [c for c in shown[0]["per_class"] if any(row["per_class"][c] is not None for row in shown)]
-    figure = Figure(figsize=(max(8, 1.6 * len(classes)), 4))
+    looks = zip(COLORS * len(shown), MARKERS * len(shown), strict=False)
+    return [
+        ("dense", DENSE, "o", row) if row["stage"] == "dense" else (row["criterion"] or row["name"], *look, row)
+        for row, look in zip(shown, looks, strict=False)
+    ]
+
+
+def _class_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
+    """IoU of every class that has one, for the dense and the fine-tuned networks."""
+    kept = _kept(rows)
+    names = list(dict.fromkeys(name for *_, row in kept for name in row["per_class"]))
+    classes = [name for name in names if any(row["per_class"].get(name) is not None for *_, row in kept)]
+    figure = _figure(max(8.0, 2 + 0.4 * len(classes) * len(kept)), 4.6, title)
     axes = figure.add_subplot()
-    _bars(axes, classes, {_name(row): [row["per_class"][c] for c in classes] for row in shown})
+    series = {name: [row["per_class"].get(c) for c in classes] for name, _, _, row in kept}
+    _bars(axes, classes, series, [color for _, color, _, _ in kept])
     axes.set_ylabel("IoU (0 to 1)")
-    axes.set_title(title)
-    figure.legend(loc="lower center", ncols=len(shown), bbox_to_anchor=(0.5, -0.1))
+    axes.set_xlabel("class (those neither labeled nor predicted are left out)")
+    _legend(figure, 8)
     return _save(figure, path)
 
 
-def _cost(rows: Sequence[Row], path: Path, title: str) -> Path:
-    """Accuracy over MACs and over latency, dense and fine-tuned; equal costs are told apart by the legend."""
-    shown = [row for row in rows if row["stage"] in ("dense", "fine-tuned")]
-    figure = Figure(figsize=(10, 7))
-    panels = [(c, k) for k in ("miou", "crack_iou") for c in (("macs", 1e9, "MACs (G)"), ("latency_ms", 1, "latency (ms)"))]
-    for number, ((cost, unit, label), key) in enumerate(panels, 1):
+def _cost_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
+    """Accuracy over MACs and over latency of the dense and the fine-tuned networks."""
+    figure = _figure(10, 7, title)
+    panels = [(score, cost) for score in SCORES for cost in COSTS]
+    for number, ((key, label), (cost, unit, cost_label)) in enumerate(panels, 1):
         axes = figure.add_subplot(2, 2, number)
-        for index, row in enumerate(shown):
-            if row[key] is not None:
-                point = {"color": COLORS[index % len(COLORS)], "marker": "os^DvP*"[index % 7], "s": 60, "alpha": 0.85}
-                axes.scatter(row[cost] / unit, row[key], label=_name(row), **point)
-        axes.set_xlabel(label)
-        axes.set_ylabel({"miou": "mIoU", "crack_iou": "crack IoU"}[key])
+        for name, color, marker, row in _kept(rows):
+            if row[key] is not None and row[cost] is not None:
+                point = axes.scatter(row[cost] / unit, row[key], s=70, c=color, marker=marker, alpha=0.85)
+                point.set(label=name, edgecolor="white", linewidth=0.5, clip_on=False, zorder=3)
+        axes.margins(0.15)
         axes.set_xlim(left=0)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(shown), bbox_to_anchor=(0.5, -0.03))
-    figure.suptitle(title)
-    figure.tight_layout()
+        axes.set_ylim(max(0, axes.get_ylim()[0]), min(1.02, axes.get_ylim()[1]))
+        axes.set_xlabel(cost_label)
+        axes.set_ylabel(f"{label} (0 to 1)")
+        _plain(axes)
+        axes.grid(axis="x", alpha=0.3, linewidth=0.6)
+    _legend(figure, 8)
     return _save(figure, path)
 
 
 def study_charts(rows: Sequence[Row], folder: Path, *, title: str) -> list[Path]:
-    """Draw the charts of a study.
+    """Draw the charts of a study and return their files: criteria.png, per_class.png, cost.png.
 
     Args:
         rows: One per network: ``name``, ``criterion`` (empty for the dense one), ``stage`` (dense, pruned, fine-tuned),
-            ``parameters``, ``macs``, ``latency_ms``, ``miou``, ``crack_iou`` and ``per_class`` {class: IoU or None}.
-        folder: Where criteria.png, per_class.png and cost.png go.
-        title: Data set, split and seed.
+            ``macs``, ``latency_ms``, ``miou``, ``crack_iou`` (0…1) and ``per_class`` {class: IoU or None}. A missing
+            value (None) leaves a gap.
+        folder: Where the files go; each is replaced atomically.
+        title: What the numbers are about: data set, split, seed.
+
+    Raises:
+        UserError: when a file cannot be written.
     """
     return [
-        _before_and_after(rows, folder / "criteria.png", title),
-        _per_class(rows, folder / "per_class.png", title),
-        _cost(rows, folder / "cost.png", title),
+        _criteria_chart(rows, folder / "criteria.png", f"Accuracy before and after fine-tuning\n{title}"),
+        _class_chart(rows, folder / "per_class.png", f"IoU per class, dense and fine-tuned\n{title}"),
+        _cost_chart(rows, folder / "cost.png", f"Accuracy and cost, dense and fine-tuned\n{title}"),
     ]
+
+
+def _number(value: Any) -> float:
+    """A history value as a float; None and the empty text of a CSV file become NaN, which leaves a gap in a line."""
+    return float("nan") if value in (None, "") else float(value)
+
+
+def _lines(axes: Axes, history: Sequence[Row], columns: Mapping[str, str], label: str) -> None:
+    """The given columns {column: name} over the epochs; those without a single value are left out."""
+    epochs = [int(row["epoch"]) for row in history]
+    marker = "o" if len(history) < 40 else ""
+    for number, (column, name) in enumerate(columns.items()):
+        values = [_number(row.get(column)) for row in history]
+        if any(value == value for value in values):
+            color, dashes = COLORS[number % len(COLORS)], "-" if number < len(COLORS) else "--"
+            axes.plot(epochs, values, color=color, linestyle=dashes, marker=marker, label=name, ms=2.5, lw=1.4)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _plain(axes)
+    if axes.get_lines() and len(columns) > 1:
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
+
+
+def training_curves(history: Sequence[Row], path: Path, *, title: str = "") -> Path:
+    """Draw losses, mean scores, IoU per class and learning rate over the epochs.
+
+    Args:
+        history: One mapping per epoch, as in ``history.csv``: ``epoch``, ``lr``, ``train_loss``, ``val_loss``,
+            ``val_miou``, …, ``val_iou_<class>``; numbers or their text, None or empty = no value.
+        path: PNG file to write.
+        title: What was trained on what.
+
+    Raises:
+        UserError: when the file cannot be written.
+    """
+    prefix = "val_iou_"
+    classes = {
+        c: c.removeprefix(prefix) for c in dict.fromkeys(k for row in history for k in row) if c.startswith(prefix)
+    }
+    means = {"val_miou": "mIoU", "val_miou_defects": "mIoU defects", "val_pixel_accuracy": "pixel accuracy"}
+    figure = _figure(12, 7, title)
+    panels: Sequence[tuple[Mapping[str, str], str]] = (
+        ({"train_loss": "training", "val_loss": "validation"}, "loss per pixel"),
+        (means, "validation score (0 to 1)"),
+        (classes, "validation IoU (0 to 1)"),
+        ({"lr": "learning rate"}, "learning rate"),
+    )
+    for number, (columns, label) in enumerate(panels, 1):
+        axes = figure.add_subplot(2, 2, number)
+        _lines(axes, history, columns, label)
+        if "0 to 1" in label:
+            axes.set_ylim(0, 1)
+        else:
+            axes.set_ylim(bottom=0)
+    return _save(figure, path)

@@ -15,161 +15,219 @@ from prune.files import atomic_path
 
 Picture = NDArray[np.uint8]
 """RGB, uint8 (H, W, 3)."""
-INK, PAPER, RIM = (30, 30, 30), (255, 255, 255), (90, 90, 90)
+INK, RIM, PAPER = (30, 30, 30), (90, 90, 90), 255
+SMALLEST_TEXT = 12
+"""px: the smallest letters that everyone can read."""
+RIM_SHARE = 300
+"""px of the image's longer side per px of a region's rim."""
+WIDEST_CELL = 800
+"""px: pictures on a comparison sheet are shrunk to this width."""
+NO_DISPLAY = "no display: add --save_figure to write files to results/figures"
 
 
 def color_mask(class_map: NDArray[np.integer], classes: ClassSet) -> Picture:
-    """The class map uint8 (H, W) in the palette's colors; ignored pixels are mid gray."""
+    """The class map (H, W) in its classes' colors, uint8 (H, W, 3) RGB; ignored pixels are mid gray."""
     return classes.colorize(class_map)
 
 
-def overlay(image: Picture, class_map: NDArray[np.integer], classes: ClassSet, opacity: float = 0.5) -> Picture:
-    """The photograph with every defect pixel blended with its class color.
+def _near_edge(class_map: NDArray[np.integer], reach: int) -> NDArray[np.bool_]:
+    """Pixels with another id at most ``reach`` px away in their row or column, bool (H, W)."""
+    edge = np.zeros(class_map.shape, dtype=bool)
+    for distance in range(1, reach + 1):
+        below = class_map[distance:] != class_map[:-distance]
+        beside = class_map[:, distance:] != class_map[:, :-distance]
+        edge[distance:] |= below
+        edge[:-distance] |= below
+        edge[:, distance:] |= beside
+        edge[:, :-distance] |= beside
+    return edge
 
-    Background (id 0) and ignored pixels stay untouched.
+
+def overlay(image: Picture, class_map: NDArray[np.integer], classes: ClassSet, opacity: float = 0.5) -> Picture:
+    """The photograph with every defect pixel blended with its class color: (1 - a) · photo + a · color.
+
+    Inside a region a = ``opacity``. Along its rim a = min(1, 2 · ``opacity``): a dark crack under half-transparent
+    white would otherwise turn into the gray of the concrete around it. The rim is 1 px wide per 300 px of the longer
+    side, so a thin crack is all rim. Background (id 0) and ignored pixels stay untouched.
 
     Args:
         image: uint8 (H, W, 3), RGB.
         class_map: Class ids (H, W).
         classes: Their colors.
-        opacity: 0 shows the photograph only, 1 the colors only.
+        opacity: 0 (the photograph only) to 1 (the colors only).
     """
     found = (class_map > 0) & (class_map < len(classes))
-    colors = classes.colorize(class_map)[found].astype(np.float64)
+    edge = _near_edge(class_map, max(1, round(max(class_map.shape) / RIM_SHARE)))
+    alpha = np.where(edge[found], min(1.0, 2 * opacity), opacity).astype(np.float32)[:, None]
+    colors = classes.palette[class_map[found]]
     result = image.copy()
-    result[found] = np.rint((1 - opacity) * image[found] + opacity * colors).astype(np.uint8)
+    result[found] = np.rint((1 - alpha) * image[found] + alpha * colors).astype(np.uint8)
     return result
 
 
-def class_shares(class_map: NDArray[np.integer], classes: ClassSet) -> list[tuple[str, float]]:
-    """Classes found and their share of the pixels that are not ignored (0…1): defects by size, background last."""
+def class_shares(class_map: NDArray[np.integer], classes: ClassSet) -> list[tuple[int, float]]:
+    """Ids found and their share (0…1) of the pixels that are not ignored: defects by size, background last."""
     counts = np.bincount(class_map.ravel(), minlength=256)[: len(classes)]
-    total = max(1, int(counts.sum()))
-    order = [int(i) for i in np.argsort(-counts[1:], kind="stable") + 1] + [0]
-    return [(classes.classes[i], int(counts[i]) / total) for i in order if counts[i]]
+    order = [*(int(i) + 1 for i in np.argsort(-counts[1:], kind="stable")), 0]
+    return [(i, float(counts[i] / counts.sum())) for i in order if counts[i]]
 
 
-def _share_text(share: float) -> str:
-    return f"{share:.1%}" if share >= 0.001 else "< 0.1%"
+def share_text(share: float) -> str:
+    """A share (0…1) in percent with one digit; what is found never reads 0.0 %, nor 100.0 % unless it is all."""
+    if share < 0.001:
+        return "< 0.1 %"
+    return "> 99.9 %" if 0.999 < share < 1 else f"{share:.1%}".replace("%", " %")
+
+
+def legend_labels(class_map: NDArray[np.integer], classes: ClassSet) -> list[tuple[tuple[int, int, int], str]]:
+    """Color and text (name and share) of every class found, as the legend lists them."""
+    shares = class_shares(class_map, classes)
+    return [(classes.colors[i], f"{classes.classes[i]}  {share_text(share)}") for i, share in shares]
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _legend(shares: Sequence[tuple[str, float]], classes: ClassSet, width: int, text: int) -> Picture:
-    """A strip of swatches with names and shares, in as many columns as fit; at least ``width`` px wide."""
-    font, line = _font(text), round(text * 1.7)
-    labels = [f"{name}  {_share_text(share)}" for name, share in shares]
-    cell = max(int(font.getlength(label)) for label in labels) + round(2.6 * text)
-    columns = max(1, min(len(labels), width // cell))
-    rows = -(-len(labels) // columns)
-    strip = Image.new("RGB", (max(width, cell), rows * line + text), PAPER)
+def _legend(entries: Sequence[tuple[tuple[int, int, int], str]], width: int, text: int) -> Picture:
+    """A strip of outlined swatches with texts of ``text`` px, in as many columns as ``width`` px hold, centered."""
+    font, line, margin = _font(text), round(text * 1.7), text // 2
+    cell = max((int(font.getlength(label)) for _, label in entries), default=0) + 3 * text
+    columns = max(1, min(len(entries), (width - 2 * margin) // cell))
+    lines = -(-len(entries) // columns)
+    strip = Image.new("RGB", (max(width, columns * cell + 2 * margin), lines * line + text), (PAPER,) * 3)
+    start = (strip.width - columns * cell + text) // 2
     draw = ImageDraw.Draw(strip)
-    for number, ((name, _), label) in enumerate(zip(shares, labels, strict=True)):
-        left, top = text // 2 + (number % columns) * cell, text // 2 + (number // columns) * line
-        color = classes.colors[classes.index(name) or 0]
+    for number, (color, label) in enumerate(entries):
+        left, top = start + number % columns * cell, text - text // 4 + number // columns * line
         draw.rectangle([left, top, left + text, top + text], fill=color, outline=RIM, width=max(1, text // 12))
-        draw.text((left + round(1.5 * text), top - text // 8), label, fill=INK, font=font)
+        draw.text((left + round(1.5 * text), top + text / 2), label, fill=INK, font=font, anchor="lm")
     return np.asarray(strip)
 
 
-def _title(text: str, width: int, size: int) -> Picture:
-    strip = Image.new("RGB", (width, round(size * 1.8)), PAPER)
-    ImageDraw.Draw(strip).text((width / 2, size * 0.9), text, fill=INK, font=_font(size), anchor="mm")
-    return np.asarray(strip)
-
-
-def _stack(pictures: Sequence[Picture]) -> Picture:
-    """Pictures below each other on paper as wide as the widest, each centered."""
-    width = max(p.shape[1] for p in pictures)
-    parts = []
+def _centered(pictures: Sequence[Picture], gap: int, axis: int) -> Picture:
+    """Pictures below each other (axis 0) or beside each other (axis 1) on white paper, centered, ``gap`` px apart."""
+    extent = max(picture.shape[1 - axis] for picture in pictures)
+    parts: list[Picture] = []
     for picture in pictures:
-        part = np.full((picture.shape[0], width, 3), 255, dtype=np.uint8)
-        left = (width - picture.shape[1]) // 2
-        part[:, left : left + picture.shape[1]] = picture
-        parts.append(part)
-    return np.concatenate(parts)
-
-
-def _beside(pictures: Sequence[Picture], gap: int) -> Picture:
-    spacer = np.full((pictures[0].shape[0], gap, 3), 255, dtype=np.uint8)
-    parts = [part for picture in pictures for part in (picture, spacer)][:-1]
-    return np.concatenate(parts, axis=1)
+        spare = extent - picture.shape[1 - axis]
+        padding = [(0, 0), (0, 0), (0, 0)]
+        padding[1 - axis] = (spare // 2, spare - spare // 2)
+        padding[axis] = (gap if parts else 0, 0)
+        parts.append(np.pad(picture, padding, constant_values=PAPER))
+    return np.concatenate(parts, axis=axis)
 
 
 def side_by_side(image: Picture, class_map: NDArray[np.integer], classes: ClassSet) -> Picture:
     """Photograph and color mask beside each other, unscaled, above a legend of the classes found and their share.
 
-    Both panels have the image's own size; only the legend makes the picture larger.
+    Both panels have the image's own size; only the gap and the legend make the picture larger. Text grows with the
+    image and stays legible on small ones, where the legend may be wider than the panels.
 
     Args:
         image: uint8 (H, W, 3), RGB.
-        class_map: Class ids (H, W).
+        class_map: Class ids (H, W); ignored pixels are drawn mid gray and have no share.
         classes: Names and colors.
     """
-    height, width = class_map.shape
-    text = int(np.clip(max(height, width) / 28, 12, 64))
-    gap = max(4, text // 2)
-    panels = _beside([image, color_mask(class_map, classes)], gap)
-    return _stack([panels, _legend(class_shares(class_map, classes), classes, 2 * width + gap, text)])
+    text = max(SMALLEST_TEXT, round(max(class_map.shape) / 30))
+    panels = _centered([image, color_mask(class_map, classes)], max(4, text // 2), axis=1)
+    entries = legend_labels(class_map, classes)
+    return _centered([panels, _legend(entries, panels.shape[1], text)], 0, axis=0) if entries else panels
 
 
-def _fitted(picture: Picture, height: int) -> Picture:
-    if picture.shape[0] == height:
+def _caption(text: str, size: int) -> Picture:
+    """One line of text on white, as large as it needs."""
+    font = _font(size)
+    strip = Image.new("RGB", (round(font.getlength(text)) + size, round(size * 1.6)), (PAPER,) * 3)
+    ImageDraw.Draw(strip).text((strip.width / 2, strip.height / 2), text, fill=INK, font=font, anchor="mm")
+    return np.asarray(strip)
+
+
+def _scaled(picture: Picture, width: int) -> Picture:
+    """The picture at another width: enlarged by repeating pixels, shrunk by averaging (cracks fade but stay)."""
+    if picture.shape[1] == width:
         return picture
-    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST))
+    method = Image.Resampling.NEAREST if picture.shape[1] < width else Image.Resampling.BOX
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    return np.asarray(Image.fromarray(picture).resize((width, height), method))
+
+
+def _in_cells(pictures: Sequence[Picture], widths: Sequence[int], gap: int) -> Picture:
+    """Pictures beside each other, each centered in a cell at least as wide as given."""
+    cells = []
+    for picture, width in zip(pictures, widths, strict=True):
+        spare = max(0, width - picture.shape[1])
+        cells.append(np.pad(picture, ((0, 0), (spare // 2, spare - spare // 2), (0, 0)), constant_values=PAPER))
+    return _centered(cells, gap, axis=1)
 
 
 def grid(rows: Sequence[Sequence[Picture]], column_titles: Sequence[str], row_titles: Sequence[str]) -> Picture:
-    """A comparison sheet: one image per row, one view per column, titled; rows are scaled to a common height.
+    """A comparison sheet: one image per row, one view of it per column, all scaled to the widest one's width.
 
     Args:
-        rows: Pictures uint8 (H, W, 3); those of one row have one size.
-        column_titles: One per column.
-        row_titles: One per row, written below it.
+        rows: At least one row of pictures uint8 (H, W, 3); those of one row have one size.
+        column_titles: One per column, above it.
+        row_titles: One per row, turned, to its left.
+
+    Raises:
+        ValueError: when titles and pictures do not match in number.
     """
-    height = max(row[0].shape[0] for row in rows)
-    text = int(np.clip(height / 16, 12, 40))
+    widest = max(picture.shape[1] for row in rows for picture in row)
+    longest = max(_font(100).getlength(title) for title in column_titles) / 100 + 1
+    cell = min(WIDEST_CELL, max(widest, round(longest * SMALLEST_TEXT)))
+    text = max(SMALLEST_TEXT, int(min(cell / 14, cell / longest)))
     gap = max(4, text // 3)
-    parts: list[Picture] = []
-    for number, (row, title) in enumerate(zip(rows, row_titles, strict=True)):
-        cells = [_fitted(picture, height) for picture in row]
-        if number == 0:
-            parts.append(_beside([_title(t, c.shape[1], text) for t, c in zip(column_titles, cells, strict=True)], gap))
-        parts += [_beside(cells, gap), _title(title, cells[0].shape[1], max(12, text * 2 // 3))]
-    return _stack(parts)
+    scaled = [[_scaled(picture, cell) for picture in row] for row in rows]
+    names = [np.rot90(_caption(title, max(SMALLEST_TEXT, text * 3 // 4))) for title in row_titles]
+    margin = max(name.shape[1] for name in names)
+    heads = [_caption(title, text) for title in column_titles]
+    blank = np.full((heads[0].shape[0], margin, 3), PAPER, dtype=np.uint8)
+    lines = [_in_cells([blank, *heads], [margin] + [cell] * len(heads), gap)]
+    for name, row in zip(names, scaled, strict=True):
+        if len(row) != len(heads):
+            raise ValueError(f"{len(heads)} column titles, but a row of {len(row)} pictures")
+        lines.append(_in_cells([name, *row], [margin] + [cell] * len(row), gap))
+    return np.pad(_centered(lines, gap, axis=0), ((gap, gap), (gap, gap), (0, 0)), constant_values=PAPER)
 
 
 def save_image(picture: Picture, path: Path) -> Path:
-    """Write a PNG atomically and return ``path``."""
+    """Write a picture uint8 (H, W, 3) as PNG, atomically, and return ``path``."""
     with atomic_path(path) as temporary:
-        Image.fromarray(picture).save(temporary)
+        Image.fromarray(picture).save(temporary, format="PNG")
     return path
 
 
 def require_display() -> None:
-    """Raise ``UserError`` where no window can open, saying what to do instead."""
+    """Find out whether a window can open, before any work is done.
+
+    Raises:
+        UserError: without a display or a window toolkit; the message says what to do instead.
+    """
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise UserError("no display to open a window on: add --save_figure to write files instead")
+        raise UserError(NO_DISPLAY)
+    try:
+        import matplotlib
+        from matplotlib import pyplot
+        from matplotlib.backends import BackendFilter, backend_registry
+
+        pyplot.switch_backend(matplotlib.get_backend())
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise UserError(f"{NO_DISPLAY} ({error})") from error
+    if matplotlib.get_backend().lower() in backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE):
+        raise UserError(NO_DISPLAY)
 
 
 def show(picture: Picture, title: str) -> None:
-    """Open a window with the picture and wait until it is closed.
+    """Open a window with the picture uint8 (H, W, 3) and wait until it is closed.
 
     Raises:
         UserError: where there is no display or no window toolkit.
     """
     require_display()
-    import matplotlib
     from matplotlib import pyplot
 
-    if matplotlib.get_backend().lower() == "agg":
-        raise UserError("matplotlib found no window toolkit: add --save_figure to write files instead")
-    figure, axes = pyplot.subplots(num=title)
+    figure, axes = pyplot.subplots(num=title, layout="constrained")
     axes.imshow(picture)
     axes.set_axis_off()
-    figure.tight_layout()
     pyplot.show()
     pyplot.close(figure)

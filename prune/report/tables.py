@@ -17,34 +17,58 @@ def _texts(rows: Sequence[Row]) -> list[list[str]]:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text.replace(",", "").rstrip("%"))
+        float(text.replace(",", "").rstrip("% "))
     except ValueError:
         return False
     return True
 
 
-def text_table(header: Sequence[str], rows: Sequence[Row]) -> str:
-    """An aligned table for the terminal; columns of numbers are right-aligned."""
+def _alignment(columns: int, texts: Sequence[Sequence[str]], align: str | None) -> str:
+    """``l`` or ``r`` per column; not given, columns of nothing but numbers and blanks go to the right."""
+    if align is None:
+        cells: Sequence[Sequence[str]] = list(zip(*texts, strict=True)) or [()] * columns
+        align = "".join("r" if any(c) and all(_is_number(t) or not t for t in c) else "l" for c in cells)
+    if len(align) != columns or set(align) - {"l", "r"}:
+        raise ValueError(f"align must be one l or r for each of {columns} columns, found {align!r}")
+    return align
+
+
+def text_table(header: Sequence[str], rows: Sequence[Row], align: str | None = None) -> str:
+    """An aligned table for the terminal.
+
+    Args:
+        header: Column titles.
+        rows: Cells; None is blank.
+        align: One letter per column, ``l`` or ``r``; by default columns of numbers are right-aligned.
+
+    Raises:
+        ValueError: when a row or ``align`` has not one entry per column.
+    """
     texts = _texts(rows)
     widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
-    numeric = [all(_is_number(t) or not t for t in column) for column in zip(*texts, strict=True)] or [False] * len(header)
+    sides = _alignment(len(header), texts, align)
 
     def line(cells: Sequence[str]) -> str:
-        padded = [c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cells, widths, numeric, strict=True)]
+        padded = [c.rjust(w) if side == "r" else c.ljust(w) for c, w, side in zip(cells, widths, sides, strict=True)]
         return "  ".join(padded).rstrip()
 
     return "\n".join([line(header), "  ".join("-" * w for w in widths), *(line(row) for row in texts)])
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Row]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *_texts(rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    """A Markdown table; None is blank, columns of numbers are right-aligned, bars in a cell are escaped."""
+    texts = _texts(rows)
+    marks = ["---:" if side == "r" else "---" for side in _alignment(len(header), texts, None)]
+    lines = [list(header), marks, *texts]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def write_csv(header: Sequence[str], rows: Sequence[Row], path: Path) -> Path:
-    """Write a CSV file with a header, atomically, and return ``path``."""
+    """Write a CSV file with a header, atomically, and return ``path``; None is an empty field.
+
+    Raises:
+        UserError: when the file cannot be written.
+    """
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([header, *_texts(rows)])
+    csv.writer(buffer, lineterminator="\n").writerows([header, *_texts(rows)])
     return write_text(path, buffer.getvalue())

@@ -16,13 +16,15 @@ from prune.files import atomic_path
 
 SCORE, COUNT, TWO_DECIMALS, TEXT = "0.0000", "#,##0", "#,##0.00", "@"
 PYTHON_FORMATS = {SCORE: ".4f", COUNT: ",.0f", TWO_DECIMALS: ",.2f"}
-BOLD = Font(bold=True)
-HEADER_FONT, HEADER_FILL = Font(bold=True, color="FFFFFF"), PatternFill("solid", fgColor="1F3A5F")
-SECTION_FONT, SECTION_FILL = Font(bold=True, color="1F3A5F"), PatternFill("solid", fgColor="DCE6F1")
-NOTE_FONT = Font(italic=True, color="595959")
+BOLD = Font(name="Calibri", size=11, bold=True)
+HEADER_FONT = Font(name="Calibri", size=11, bold=True, color="FFFFFF")
+HEADER_FILL = PatternFill("solid", fgColor="1F3A5F")
+SECTION_FONT = Font(name="Calibri", size=11, bold=True, color="1F3A5F")
+SECTION_FILL = PatternFill("solid", fgColor="DCE6F1")
+NOTE_FONT = Font(name="Calibri", size=11, italic=True, color="595959")
 THIN = Border(*[Side(style="thin", color="BFBFBF")] * 4)
 SWATCH_WIDTH = 7
-NARROWEST, WIDEST = 10, 80
+NARROWEST, WIDEST = 10, 70
 """Column widths in characters."""
 A4 = 9
 """The paper's number in the file format."""
@@ -39,10 +41,10 @@ SUMMARY_SECTIONS: Mapping[str, Sequence[tuple[str, str, str, float, str]]] = {
         ("Parameters (M)", "parameters", TWO_DECIMALS, 1e6, "millions"),
         ("MACs", "macs", COUNT, 1, "multiply-accumulates of one forward pass"),
         ("MACs (G)", "macs", TWO_DECIMALS, 1e9, "billions"),
-        ("MACs input (channels x height x width)", "macs_input", TEXT, 1, ""),
+        ("MACs input", "macs_input", TEXT, 1, "channels x height x width"),
         ("File size (MiB)", "file_mib", TWO_DECIMALS, 1, ""),
         ("Latency (ms)", "latency_ms", TWO_DECIMALS, 1, "one forward pass; blank when not measured"),
-        ("Latency input (batch x channels x height x width)", "latency_input", TEXT, 1, ""),
+        ("Latency input", "latency_input", TEXT, 1, "batch x channels x height x width"),
         ("Latency device", "latency_device", TEXT, 1, ""),
         ("Latency threads", "latency_threads", COUNT, 1, ""),
     ),
@@ -58,11 +60,14 @@ SUMMARY_SECTIONS: Mapping[str, Sequence[tuple[str, str, str, float, str]]] = {
 """Sections of the summary: (title, key, number format, unit the value is divided by, note)."""
 
 
+def _storable(text: str) -> str:
+    """The text without what a workbook cannot hold: control characters and undecodable bytes of file names."""
+    return ILLEGAL_CHARACTERS_RE.sub("", text).encode("utf-8", "replace").decode("utf-8")
+
+
 def _put(sheet: Worksheet, row: int, column: int, value: Any, style: str = "") -> Cell:
     """Write a value; text stays text, whatever it looks like (a file may be called ``=1+1.png``)."""
-    if isinstance(value, str):
-        value = ILLEGAL_CHARACTERS_RE.sub("", value).encode("utf-8", "replace").decode("utf-8")
-    cell = sheet.cell(row, column, value)
+    cell = sheet.cell(row, column, _storable(value) if isinstance(value, str) else value)
     if isinstance(value, str):
         cell.data_type = "s"
     if style:
@@ -101,10 +106,10 @@ def _finish(sheet: Worksheet, frozen: str, repeated_rows: str = "1:1") -> None:
     sheet.oddFooter.left.text, sheet.oddFooter.right.text = "&A", "&P / &N"
 
 
-def _heat(sheet: Worksheet, cells: str) -> None:
-    """Color scores from white (0) to blue (1)."""
+def _heat(sheet: Worksheet, cells: str, largest: int = 1) -> None:
+    """Color values from white (0) to blue (``largest``)."""
     ends = {"start_color": "FFFFFF", "end_color": "5B9BD5"}
-    rule = ColorScaleRule(start_type="num", start_value=0, end_type="num", end_value=1, **ends)
+    rule = ColorScaleRule(start_type="num", start_value=0, end_type="num", end_value=largest, **ends)
     sheet.conditional_formatting.add(cells, rule)
 
 
@@ -146,7 +151,7 @@ def _per_class(sheet: Worksheet, rows: Sequence[Mapping[str, Any]]) -> None:
         for column, key in enumerate(("iou", "precision", "recall", "f1"), 3):
             _put(sheet, number, column, row[key], SCORE)
         _put(sheet, number, 7, row["support"], COUNT)
-    note = "Support: labeled pixels. Blank: no such pixels, so there is no score."
+    note = "Support: labeled pixels. Blank: neither labeled nor predicted, so there is no score."
     _put(sheet, len(rows) + 3, 2, note).font = NOTE_FONT
     _heat(sheet, f"C2:F{len(rows) + 1}")
     _finish(sheet, "C2")
@@ -175,10 +180,14 @@ def _confusion(sheet: Worksheet, confusion: Mapping[str, Any]) -> None:
     title = "Share of each label's pixels (rows add up to 1; blank: the label has no pixels)"
     _put(sheet, 1, 2, title).font = NOTE_FONT
     _matrix(sheet, 2, classes, confusion["row_normalized"], SCORE)
-    _heat(sheet, f"C4:{get_column_letter(len(classes) + 2)}{len(classes) + 3}")
+    last = get_column_letter(len(classes) + 2)
+    _heat(sheet, f"C4:{last}{len(classes) + 3}")
     second = len(classes) + 5
     _put(sheet, second, 2, "Counts (px)").font = NOTE_FONT
     _matrix(sheet, second + 1, classes, confusion["counts"], COUNT)
+    for number, row in enumerate(confusion["counts"], second + 3):
+        if sum(row):
+            _heat(sheet, f"C{number}:{last}{number}", sum(row))
     _finish(sheet, "C4", "2:3")
     sheet.column_dimensions["A"].width = SWATCH_WIDTH
 
@@ -195,7 +204,7 @@ def _per_image(sheet: Worksheet, rows: Sequence[Mapping[str, Any]], classes: Seq
     last = get_column_letter(len(styles) + len(classes))
     sheet.auto_filter.ref = f"A1:{last}{len(rows) + 1}"
     if rows:
-        _heat(sheet, f"D2:E{len(rows) + 1}")
+        _heat(sheet, f"E2:E{len(rows) + 1}")
         _heat(sheet, f"G2:{last}{len(rows) + 1}")
     _finish(sheet, "B2")
 
@@ -234,7 +243,8 @@ def write_workbook(result: Mapping[str, Any], path: Path) -> Path:
         UserError: when the file cannot be written; an older one then stays as it was.
     """
     book = Workbook()
-    book.properties.title, book.properties.creator = f"Evaluation of {result['summary']['model']}", "prune"
+    book.properties.title = f"Evaluation of {_storable(result['summary']['model'])}"
+    book.properties.creator = "prune"
     summary = book.active
     summary.title = "Summary"
     _summary(summary, result["summary"])

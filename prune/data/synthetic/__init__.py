@@ -14,7 +14,7 @@ from prune.data.synthetic.scene import Scene, draw_scene
 from prune.errors import UserError
 from prune.files import atomic_path
 
-__all__ = ["Scene", "Summary", "draw_scene", "synthesize"]
+__all__ = ["Scene", "Summary", "draw_scene", "split_counts", "synthesize"]
 
 KINDS = ("Images", "Labels_grayscale", "Labels_RGB")
 SMALLEST = 64
@@ -81,22 +81,25 @@ def _write(scene: Scene, folder: Path, stem: str) -> None:
 def synthesize(out: Path, images: int, size: int, seed: int, *, force: bool = False) -> Summary:
     """Draw ``{train,val,test}/{Images,Labels_grayscale,Labels_RGB}/NNN.png`` under ``out``.
 
-    Every image depends on the seed and its number alone; the same seed gives the same bytes.
+    Every image depends on the seed and its number alone; the same seed gives the same bytes under the same versions of
+    NumPy, SciPy and Pillow.
 
     Args:
         out: Folder to write to.
         images: Number of images over all splits, at least 3.
         size: Side of the square images in px, at least 64.
-        seed: Seed of everything random.
+        seed: Seed of everything random, at least 0.
         force: Replace the files of an earlier set; files that the new set does not replace are still refused.
 
     Raises:
-        UserError: for too few or too small images, or a folder that already holds other files.
+        UserError: for too few or too small images, a negative seed, or a folder that already holds other files.
     """
     if images < 3:
         raise UserError(f"--images: expected at least 3, one per split, found {images}")
     if size < SMALLEST:
         raise UserError(f"--size: expected at least {SMALLEST} px, found {size}")
+    if seed < 0:
+        raise UserError(f"--seed: expected at least 0, found {seed}")
     counts = split_counts(images)
     names = [name for name, count in counts.items() for _ in range(count)]
     _refuse_to_mix(out, names, force)

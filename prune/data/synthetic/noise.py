@@ -16,11 +16,11 @@ def fractal(rng: Rng, size: int, roughness: float) -> Field:
     ``roughness`` is the exponent of 1/f: 0 is white noise, 2 is cloudy.
     """
     spectrum = np.fft.rfft2(rng.standard_normal((size, size), dtype=np.float32))
-    rows, columns = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
-    frequency = np.hypot(rows, columns)
+    rows, columns = np.fft.fftfreq(size).astype(np.float32), np.fft.rfftfreq(size).astype(np.float32)
+    frequency = rows[:, None] ** 2 + columns**2
     frequency[0, 0] = np.inf
-    gain = (frequency**-roughness).astype(np.float32)
-    field = np.fft.irfft2(spectrum * gain, s=(size, size))
+    spectrum *= frequency ** np.float32(-roughness / 2)
+    field = np.fft.irfft2(spectrum, s=(size, size))
     return (field / (field.std() + 1e-9)).astype(np.float32)
 
 
@@ -36,15 +36,14 @@ class Noise:
         self._fields: dict[float, Field] = {}
 
     def __call__(self, roughness: float, shape: tuple[int, int]) -> Field:
-        """Noise float32 ``shape`` (no side above the image side) with standard deviation about 1."""
+        """Noise float32 ``shape`` (no side above the image side) with standard deviation about 1; read-only."""
         if roughness not in self._fields:
-            self._fields[roughness] = fractal(self._rng, self._size, roughness)
+            self._fields[roughness] = np.tile(fractal(self._rng, self._size, roughness), (2, 2))
+            self._fields[roughness].flags.writeable = False  # what is handed out are views
         flip_rows, flip_columns, turn = self._rng.integers(0, 2, 3)
-        field = self._fields[roughness][:: 1 - 2 * flip_rows, :: 1 - 2 * flip_columns]
         row, column = self._rng.integers(0, self._size, 2)
-        rows = (row + np.arange(shape[0])) % self._size
-        columns = (column + np.arange(shape[1])) % self._size
-        return (field.T if turn else field)[rows[:, None], columns]
+        field = self._fields[roughness][:: 1 - 2 * flip_rows, :: 1 - 2 * flip_columns]
+        return (field.T if turn else field)[row : row + shape[0], column : column + shape[1]]
 
     def local(self, roughness: float, shape: tuple[int, int]) -> Field:
         """Like a call, but with mean 0 and standard deviation 1 over the part itself."""

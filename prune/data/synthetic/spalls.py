@@ -1,6 +1,7 @@
 """Spalling: craters in the cover with exposed aggregate, sometimes down to the reinforcement."""
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -22,10 +23,11 @@ STONES = np.array(
 MORTAR = rgb(0.53, 0.5, 0.45)
 
 
-def _aggregate(part: Wall) -> tuple[Field, Color]:
+def _aggregate(part: Wall, mask: Mask) -> tuple[Field, Color]:
     """Stones in mortar: height in px, float32 (H, W), and color, float32 (H, W, 3).
 
     The stones are Voronoi cells around random points with bent borders: densely packed, of uneven size, never round.
+    They are worked out where ``mask`` is set; the search for the nearest points is what takes long.
     """
     rng, shape = part.rng, part.shape
     pitch = max(2.6, part.side * rng.uniform(0.014, 0.022))
@@ -33,10 +35,11 @@ def _aggregate(part: Wall) -> tuple[Field, Color]:
     rows, columns = np.indices(shape, dtype=np.float32)
     bend = np.float32(0.22 * pitch)
     points = np.stack([rows + bend * part.noise(1.2, shape), columns + bend * part.noise(1.2, shape)], axis=-1)
-    (near, second), cell = _two_nearest(rng.uniform(-1, 1 + max(shape), (count, 2)) % np.array(shape), points)
+    cell, lead = np.zeros(shape, dtype=np.intp), np.zeros(shape, dtype=np.float32)
+    cell[mask], lead[mask] = _cells(rng.uniform(0, 1, (count, 2)) * shape, points[mask])
     stone = rng.random(count) < 0.62
     size = rng.uniform(0.35, 1, count).astype(np.float32)
-    dome = np.clip((second - near) / pitch - (1 - size[cell]) * 0.6, 0, None) * stone[cell]
+    dome = np.clip(lead / pitch - (1 - size[cell]) * 0.6, 0, None) * stone[cell]
     rise = np.tanh(2.5 * dome) * pitch * 0.42
     tint = STONES[rng.integers(0, len(STONES), count)] * rng.uniform(0.8, 1.15, (count, 1)).astype(np.float32)
     sandy = MORTAR * (1 + 0.07 * part.noise(0.4, shape) + 0.07 * part.noise(0.9, shape))[..., None]
@@ -45,11 +48,10 @@ def _aggregate(part: Wall) -> tuple[Field, Color]:
     return rise.astype(np.float32), color.astype(np.float32)
 
 
-def _two_nearest(seeds: np.ndarray, points: np.ndarray) -> tuple[tuple[Field, Field], np.ndarray]:
-    """Distances in px to the nearest and the second nearest seed, and the nearest one's index, each (H, W)."""
-    distances, index = cKDTree(seeds).query(points.reshape(-1, 2), k=2)
-    near, second = distances.astype(np.float32).T.reshape(2, *points.shape[:2])
-    return (near, second), index[:, 0].reshape(points.shape[:2])
+def _cells(seeds: NDArray[np.float64], points: NDArray[np.float32]) -> tuple[NDArray[np.intp], Field]:
+    """Which of ``seeds`` (N, 2) is nearest to each of ``points`` (M, 2), and by how many px; each (M,)."""
+    distances, nearest = cKDTree(seeds).query(points, k=2)
+    return nearest[:, 0], (distances[:, 1] - distances[:, 0]).astype(np.float32)
 
 
 def _bar(part: Wall, center: Center, radius: float) -> tuple[Field, Color]:
@@ -76,7 +78,6 @@ def _crater(part: Wall, center: Center, radius: float) -> tuple[Mask, Field]:
     rng = part.rng
     shape = part.blob(center, radius, rng.uniform(0.3, 0.5), rng.uniform(0.65, 1.6))
     mask = ndimage.binary_fill_holes(smooth(shape, max(0.6, part.side * 0.003)) > 0)
-    assert mask is not None
     inward = np.clip(shape, 0, None)
     steep = np.tanh(inward * 16)
     terrace = 1 / (1 + np.exp(-(inward - rng.uniform(0.25, 0.4) + 0.08 * part.noise.local(1.2, part.shape)) * 22))
@@ -91,7 +92,7 @@ def spall(wall: Wall, center: Center, radius: float) -> None:
     rng = wall.rng
     part = wall.part(center, 2.1 * radius)
     mask, depth = _crater(part, center, radius)
-    rise, color = _aggregate(part)
+    rise, color = _aggregate(part, ndimage.binary_dilation(mask, iterations=2))
     floor = np.minimum(rise - depth, 0.15 * rise)
     color *= np.float32(rng.uniform(0.8, 1.1))
     bare = np.zeros_like(mask)
@@ -108,4 +109,4 @@ def spall(wall: Wall, center: Center, radius: float) -> None:
     edge = np.clip(soft * (1 - soft) * 4, 0, 1) * (part.noise(0.9, part.shape) > 0)
     part.paint(rgb(0.72, 0.7, 0.66), 0.35 * edge)
     part.mark(mask, "Spalling")
-    part.mark(ndimage.binary_opening(bare), "Corrosion")
+    part.mark(mask & (smooth(bare.astype(np.float32), max(0.6, part.side * 0.003)) > 0.45), "Corrosion")

@@ -1,0 +1,258 @@
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from prune.data.labels import IGNORE_INDEX, S2DS
+from prune.errors import UserError
+from prune.report import figures
+from prune.report.charts import study_charts, training_curves
+from prune.report.figures import (
+    class_shares,
+    color_mask,
+    grid,
+    legend_labels,
+    overlay,
+    require_display,
+    save_image,
+    share_text,
+    show,
+    side_by_side,
+)
+
+SIZES = [(1, 1), (33, 700), (700, 33), (64, 64), (5, 1)]
+WHITE = (255, 255, 255)
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def class_map(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(1).choice([0, 1, 4, 6, IGNORE_INDEX], (height, width)).astype(np.uint8)
+
+
+def test_overlay_blends_the_inside_with_the_opacity_and_the_rim_twice_as_much() -> None:
+    photo = np.full((9, 9, 3), (100, 50, 201), dtype=np.uint8)
+    labels = np.zeros((9, 9), dtype=np.uint8)
+    labels[2:7, 2:7] = 5  # red
+    drawn = overlay(photo, labels, S2DS, opacity=0.25)
+    inside, rim = (139, 38, 151), (178, 25, 100)  # 0.75 and 0.5 of the photograph, rounded half to even
+    assert (drawn[3:6, 3:6] == inside).all()
+    assert (drawn[2, 2:7] == rim).all() and (drawn[2:7, 6] == rim).all()
+    outside = labels == 0
+    assert np.array_equal(drawn[outside], photo[outside])
+
+
+def test_a_thin_crack_keeps_its_full_color_at_the_default_opacity() -> None:
+    photo = np.full((20, 20, 3), 160, dtype=np.uint8)
+    labels = np.zeros((20, 20), dtype=np.uint8)
+    labels[:, 9:11] = 6
+    photo[:, 9:11] = 65  # half white on it would be 160, the gray of the concrete
+    drawn = overlay(photo, labels, S2DS)
+    assert (drawn[:, 9:11] == WHITE).all() and (drawn[:, :9] == 160).all()
+
+
+def test_the_rim_grows_with_the_image() -> None:
+    labels = np.zeros((900, 40), dtype=np.uint8)
+    labels[:, 10:30] = 5
+    row = overlay(np.zeros((900, 40, 3), dtype=np.uint8), labels, S2DS)[450, :, 0]
+    assert row.tolist() == [0] * 10 + [255] * 3 + [128] * 14 + [255] * 3 + [0] * 10
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+def test_opacity_0_is_the_photograph_and_1_the_color_mask(size: tuple[int, int], kind: type) -> None:
+    photo, labels = picture(*size), class_map(*size).astype(kind)
+    before = photo.copy()
+    assert np.array_equal(overlay(photo, labels, S2DS, opacity=0), photo)
+    drawn, mask = overlay(photo, labels, S2DS, opacity=1), color_mask(labels, S2DS)
+    shown = (labels != 0) & (labels != IGNORE_INDEX)
+    assert drawn.dtype == np.uint8 and drawn.shape == (*size, 3)
+    assert np.array_equal(drawn[shown], mask[shown]) and np.array_equal(drawn[~shown], photo[~shown])
+    assert np.array_equal(photo, before)
+
+
+def test_color_mask_has_the_palette_and_gray_for_ignored() -> None:
+    mask = color_mask(np.array([[0, 4, 6, IGNORE_INDEX]], dtype=np.uint8), S2DS)
+    assert mask.tolist() == [[[0, 0, 0], [255, 255, 0], [255, 255, 255], [128, 128, 128]]]
+
+
+def test_shares_leave_ignored_pixels_out_and_put_the_background_last() -> None:
+    labels = np.array([[0, 0, 0, 0, 0, 4, 6, 6], [0, 0, IGNORE_INDEX, 255, 255, 255, 255, 255]], dtype=np.uint8)
+    assert class_shares(labels, S2DS) == [(6, 0.2), (4, 0.1), (0, 0.7)]
+    texts = [text for _, text in legend_labels(labels, S2DS)]
+    assert texts == ["Crack  20.0 %", "Corrosion  10.0 %", "Background  70.0 %"]
+    assert class_shares(np.full((2, 2), IGNORE_INDEX), S2DS) == []
+
+
+def test_share_text_never_rounds_a_find_away() -> None:
+    shares = (1e-7, 0.00099, 0.001, 0.1234, 0.99, 0.9991, 1.0)
+    texts = ["< 0.1 %", "< 0.1 %", "0.1 %", "12.3 %", "99.0 %", "> 99.9 %", "100.0 %"]
+    assert [share_text(share) for share in shares] == texts
+
+
+def find(part: np.ndarray, whole: np.ndarray) -> list[tuple[int, int]]:
+    """Every (top, left) in the upper corner of ``whole`` at which ``part`` lies."""
+    height, width = part.shape[:2]
+    tops, lefts = whole.shape[0] - height + 1, whole.shape[1] - width + 1
+    places = [(t, x) for t in range(min(tops, 2)) for x in range(lefts)]
+    return [(t, x) for t, x in places if np.array_equal(whole[t : t + height, x : x + width], part)]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (33, 300), (256, 200)])
+def test_side_by_side_holds_both_panels_unscaled_above_a_legend(size: tuple[int, int]) -> None:
+    photo, labels = picture(*size), class_map(*size)
+    sheet = side_by_side(photo, labels, S2DS)
+    (top, left), (mask_top, mask_left) = find(photo, sheet)[0], find(color_mask(labels, S2DS), sheet)[0]
+    assert top == mask_top == 0 and mask_left >= left + size[1] + 4
+    legend = sheet[size[0] :]
+    assert sheet.dtype == np.uint8 and legend.shape[0] >= 20
+    for class_id in (1, 4):
+        assert (legend == S2DS.colors[class_id]).all(axis=2).any()
+    assert not (legend == S2DS.colors[5]).all(axis=2).any()  # not in the class map
+    assert (legend[:, [0, -1]] == 255).all() and (legend[[0, -1]] == 255).all()  # nothing is cut off
+
+
+def test_the_white_swatch_of_a_crack_has_an_outline() -> None:
+    legend = side_by_side(picture(64, 64), np.full((64, 64), 6, dtype=np.uint8), S2DS)[64:]
+    assert (legend == figures.RIM).all(axis=2).sum() >= 4 * 11
+
+
+@pytest.mark.parametrize("size", [*SIZES, (2000, 3000)])
+def test_side_by_side_draws_any_size(size: tuple[int, int]) -> None:
+    sheet = side_by_side(np.zeros((*size, 3), dtype=np.uint8), class_map(*size), S2DS)
+    assert sheet.shape[0] > size[0] and sheet.shape[1] > 2 * size[1]
+    text = sheet.shape[0] - size[0]
+    assert text >= 20 if max(size) < 2000 else text >= 150
+
+
+def test_side_by_side_without_scored_pixels_has_no_legend() -> None:
+    sheet = side_by_side(picture(40, 50), np.full((40, 50), IGNORE_INDEX, dtype=np.uint8), S2DS)
+    assert sheet.shape[0] == 40
+
+
+def test_grid_aligns_columns_and_keeps_the_widest_unscaled() -> None:
+    large, small = picture(100, 120), picture(30, 60)
+    sheet = grid([[large, large], [small, small]], ["photograph", "label"], ["a", "b"])
+    assert sheet.dtype == np.uint8 and sheet.shape[1] > 240
+    doubled = small.repeat(2, axis=0).repeat(2, axis=1)
+    corners = [
+        [(t, x) for t in range(sheet.shape[0] - part.shape[0]) for x in range(sheet.shape[1] - part.shape[1])]
+        for part in (large, doubled)
+    ]
+    lefts = [
+        [x for t, x in places if (sheet[t, x] == part[0, 0]).all() and (sheet[t, x + 119] == part[0, 119]).all()]
+        for places, part in zip(corners, (large, doubled), strict=True)
+    ]
+    assert set(lefts[0]) & set(lefts[1]) and len(set(lefts[0])) >= 2
+
+
+def test_grid_shrinks_huge_pictures_without_losing_a_crack() -> None:
+    huge = np.zeros((1600, 3200, 3), dtype=np.uint8)
+    huge[:, 1001] = 255
+    sheet = grid([[huge]], [""], ["x"])
+    assert sheet.shape[1] < 900 and 40 <= sheet[sheet.shape[0] // 2, 250:320].min(axis=1)[5:-5].max() < 255
+
+
+def test_grid_refuses_titles_that_do_not_match() -> None:
+    with pytest.raises(ValueError, match="1 column titles, but a row of 2 pictures"):
+        grid([[picture(9, 9)] * 2], ["one"], ["a"])
+    with pytest.raises(ValueError, match="argument"):
+        grid([[picture(9, 9)]], ["one"], ["a", "b"])
+
+
+def test_save_image_is_a_png_and_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = picture(20, 30)
+    path = save_image(photo, tmp_path / "new" / "a.png")
+    with Image.open(path) as stored:
+        assert stored.format == "PNG" and np.array_equal(np.asarray(stored), photo)
+    old = path.read_bytes()
+
+    def full(self: Image.Image, file: Path, **options: Any) -> None:
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(UserError, match=r"cannot write .*a\.png: No space left on device"):
+        save_image(photo, path)
+    assert path.read_bytes() == old and len(list(path.parent.iterdir())) == 1
+
+
+MESSAGE = "no display: add --save_figure to write files to results/figures"
+
+
+def test_show_without_a_display_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=MESSAGE):
+        show(picture(4, 4), "x")
+
+
+@pytest.mark.parametrize("backend", ["agg", "svg", "no such backend"])
+def test_a_display_without_a_window_toolkit_says_the_same(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    monkeypatch.setenv("DISPLAY", ":99")
+    monkeypatch.setattr(matplotlib, "get_backend", lambda: backend)
+    with pytest.raises(UserError, match=MESSAGE):
+        require_display()
+
+
+def test_show_draws_the_picture_and_closes_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib import pyplot
+
+    photo, seen = picture(8, 9), []
+    monkeypatch.setattr(figures, "require_display", lambda: None)
+    pyplot.switch_backend("agg")
+    monkeypatch.setattr(pyplot, "show", lambda: seen.append(pyplot.gcf().axes[0].images[0].get_array()))
+    show(photo, "a.jpg")
+    assert np.array_equal(seen[0], photo) and not pyplot.get_fignums()
+
+
+def study_rows() -> list[dict[str, Any]]:
+    """A dense network and two criteria; Vegetation is absent everywhere, one crack IoU is missing."""
+    rows = []
+    networks = [("", "dense"), *((c, s) for c in ("L1", "Taylor") for s in ("pruned", "fine-tuned"))]
+    for number, (criterion, stage) in enumerate(networks):
+        score = 0.6 - 0.1 * number
+        row = {"name": f"{criterion}_{stage}", "criterion": criterion, "stage": stage, "parameters": 61_000_000}
+        row |= {"macs": 240e9 / (number + 1), "mib": 230.0, "latency_ms": None if number == 2 else 900.0}
+        row |= {"miou": score, "crack_iou": None if number == 2 else score / 2}
+        rows.append({**row, "per_class": {"Background": 0.9, "Vegetation": None, "Crack": row["crack_iou"]}})
+    return rows
+
+
+def drawn_png(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB"))
+
+
+def test_study_charts_draw_three_pictures_and_leave_gaps_for_none(tmp_path: Path) -> None:
+    files = study_charts(study_rows(), tmp_path / "charts", title="demo, test split")
+    assert [file.name for file in files] == ["criteria.png", "per_class.png", "cost.png"]
+    for file in files:
+        drawn = drawn_png(file)
+        assert drawn.shape[0] > 400 and drawn.shape[1] > 800 and len(np.unique(drawn.reshape(-1, 3), axis=0)) > 50
+        assert (drawn[[0, -1]] == 255).all() and (drawn[:, [0, -1]] == 255).all()  # nothing is cut off
+
+
+def test_study_charts_survive_missing_everything(tmp_path: Path) -> None:
+    empty = {"latency_ms": None, "macs": None, "miou": None, "crack_iou": None, "per_class": {"Crack": None}}
+    for rows in (study_rows()[:1], study_rows()[1:], [row | empty for row in study_rows()]):
+        assert all(drawn_png(file).min() < 100 for file in study_charts(rows, tmp_path, title="x"))
+
+
+def test_training_curves_take_numbers_texts_and_blanks(tmp_path: Path) -> None:
+    history: list[dict[str, Any]] = [
+        {"epoch": 1, "lr": 1e-3, "train_loss": 2.0, "val_loss": None, "val_miou": 0.1, "val_iou_Crack": None},
+        {"epoch": "2", "lr": "5e-4", "train_loss": "1.5", "val_loss": "", "val_miou": "0.2", "val_iou_Crack": "0.05"},
+    ]
+    for number, rows in enumerate((history, history[:1], [])):
+        drawn = drawn_png(training_curves(rows, tmp_path / f"{number}.png", title="demo"))
+        assert drawn.min() < 100
+    assert (drawn_png(tmp_path / "0.png") != drawn_png(tmp_path / "1.png")).any()
