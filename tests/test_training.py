@@ -39,7 +39,7 @@ def test_training_learns_and_leaves_its_files(data: Path, here: Path, capsys: py
     rows = history("a")
     assert len(rows) == 6 and float(rows[-1]["train_loss"]) < 0.9 * float(rows[0]["train_loss"])
     assert rows[0]["val_iou_Crack"] != ""
-    assert {f.name.split(".")[0] for f in result.folder.iterdir()} == {"config", "history", "last", "events"}
+    assert {f.name.split(".")[0] for f in result.folder.iterdir()} == {"config", "history", "last", "events", "curves"}
     network = load_checkpoint(result.model)
     assert network.history()[0].startswith(f"train: on {data / 'train'}, epochs")
     assert "random weights" in capsys.readouterr().out

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from prune.commands import inference, study
-from prune.commands.defaults import DEMO_IMAGES, DEMO_SEED, DEMO_SIZE
+from prune.commands.defaults import DEMO_IMAGES, DEMO_SEED, DEMO_SIZE, draw_demo_data
 from prune.config import StudyConfig, parse
-from prune.data.synthetic import synthesize
 from prune.files import FIGURES, METRICS
 
 DATA = Path("data/demo")
@@ -16,12 +15,12 @@ DEMO = StudyConfig(
     data=str(DATA),
     name="demo",
     criteria="Taylor",
-    epochs=8,
+    epochs=7,
     finetune_epochs=16,
     batch_size=4,
-    crop_size=128,
-    lr=5e-4,
-    finetune_lr=5e-4,
+    crop_size=96,
+    lr=7e-4,
+    finetune_lr=7e-4,
     latency_size=256,
     latency_repeats=3,
     figures=4,
@@ -40,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"demo data are in {DATA}")
     else:
         print(f"$ python -m prune synthesize {DATA} --images {DEMO_IMAGES} --size {DEMO_SIZE} --seed {DEMO_SEED}")
-        print(synthesize(DATA, DEMO_IMAGES, DEMO_SIZE, DEMO_SEED))
+        draw_demo_data(DATA)
     result = study.study(config)
     tuned = f"{config.name}_taylor_finetuned"
     for mode in ("side_by_side", "overlay", "save_mask"):

@@ -25,6 +25,7 @@ from prune.models import build_model
 from prune.models.freezing import freeze
 from prune.models.pretrained import initialize, load_matching
 from prune.predict import Predictor
+from prune.report.charts import training_curves
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class TrainResult:
         shown = abs(best) if self.monitor == "loss" else best
         return (
             f"best epoch {self.progress.best_epoch} of {self.progress.epoch}: {self.monitor} {shown:.4f}, "
-            f"{self.progress.seconds / 60:.1f} min\nmodel    {self.model}\nhistory  {self.folder / 'history.csv'}"
+            f"{self.progress.seconds / 60:.1f} min\nmodel    {self.model}\nhistory  {self.folder / 'history.csv'}, curves.png"
         )
 
 
@@ -98,7 +99,8 @@ class _Tensorboard:
 def train(config: TrainConfig) -> TrainResult:
     """Train or fine-tune as ``config`` says.
 
-    Writes results/models/NAME.pth (best epoch) and results/runs/NAME/ (config.json, history.csv, last.pth, events).
+    Writes results/models/NAME.pth (best epoch) and results/runs/NAME/ (config.json, history.csv, curves.png, last.pth,
+    events).
 
     Raises:
         UserError: for anything the user can fix, before anything is written.
@@ -150,7 +152,9 @@ def train(config: TrainConfig) -> TrainResult:
         network.lineage = [*earlier, new_stage(stage, asdict(config), scores)]
         save_checkpoint(network, model_file)
 
-    return TrainResult(model_file, folder, run.fit(save_best), config.monitor)
+    progress = run.fit(save_best)
+    training_curves(progress.history, folder / "curves.png", title=f"{config.name}, {train_split.folder}")
+    return TrainResult(model_file, folder, progress, config.monitor)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
