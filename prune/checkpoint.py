@@ -3,7 +3,7 @@
 import datetime
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,15 @@ class Network:
     @property
     def pruned(self) -> bool:
         """Whether a pruning stage is part of its lineage."""
-        return any(stage["stage"] == "prune" for stage in self.lineage)
+        return _was_pruned(self.lineage)
 
     def history(self) -> list[str]:
         """The lineage as short sentences, for reports."""
         return [describe_stage(stage) for stage in self.lineage]
+
+
+def _was_pruned(lineage: Iterable[Mapping[str, Any]]) -> bool:
+    return any(stage["stage"] == "prune" for stage in lineage)
 
 
 def new_stage(stage: str, settings: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,7 +232,7 @@ def newest_model(pruned: bool | None = None) -> Path:
     """
     files = sorted(MODELS.glob("*.pth"), key=lambda f: f.stat().st_mtime, reverse=True)
     for file in files:
-        if pruned is None or load_checkpoint(file).pruned == pruned:
+        if pruned is None or _was_pruned(read_torch(file).get("lineage", ())) == pruned:
             return file
     kind, maker = {
         None: ("", "train.py"),

@@ -326,6 +326,7 @@ class StudyConfig:
     finetune_epochs: int = option(30, "of every pruned network", low=1)
     batch_size: int = option(8, "crops per step", low=2)
     crop_size: int = option(512, "side of the square crops in px", low=32)
+    class_weights: str = option("none", "none, inverse, sqrt_inverse, crack=2 or one number per class")
     lr: float = option(5e-4, "peak learning rate of the dense network", low=0)
     finetune_lr: float = option(2e-4, "peak learning rate of fine-tuning", low=0)
     latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)

@@ -7,7 +7,7 @@ from pathlib import Path
 from prune.data.layout import default_data
 from prune.data.synthetic import synthesize
 
-DEMO_IMAGES, DEMO_SIZE, DEMO_SEED = 60, 192, 0
+DEMO_IMAGES, DEMO_SIZE, DEMO_SEED = 60, 128, 0
 
 
 def draw_demo_data(folder: Path) -> None:

@@ -115,7 +115,7 @@ def _prune_arguments(config: StudyConfig, criterion: str, dense: str, data: Path
         *("--pruning_ratio", config.pruning_ratio, "--importance_type", kind[0], "--p_value", kind[1]),
         *("--model_name", f"{config.name}_{criterion.lower()}", "--iterative_steps", config.iterative_steps),
         *("--state_dict", dense, "--data_dir", data, "--crop_size", config.crop_size, "--seed", config.seed),
-        *("--latency_size", config.latency_size),
+        *("--class_weights", config.class_weights, "--latency_size", config.latency_size),
     ]
 
 
@@ -124,6 +124,7 @@ def _run_all(config: StudyConfig, data: Path, journal: Journal) -> list[tuple[st
     folders = [data / SPLITS[0], data / SPLITS[1]]
     common = ["--batch_size", config.batch_size, "--crop_size", config.crop_size, "--patience", 0]
     common += ["--workers", config.workers, "--cache", config.cache, "--seed", config.seed]
+    common += ["--class_weights", config.class_weights]
     dense = config.dense or f"{config.name}_dense"
     networks = [(dense, "", "dense")]
     if not config.dense:
@@ -144,7 +145,8 @@ def _run_all(config: StudyConfig, data: Path, journal: Journal) -> list[tuple[st
 
 
 def _metrics(name: str) -> Path:
-    return METRICS / f"{find_model(name).stem if (MODELS / f'{name}.pth').exists() else Path(name).stem}.json"
+    """Where ``test.py`` writes the scores of a model."""
+    return METRICS / f"{find_model(name).stem}.json"
 
 
 def _latencies(networks: list[tuple[str, str, str]], config: StudyConfig) -> dict[str, float]:

@@ -18,15 +18,18 @@ from prune.models import all_logits, mode, without_auxiliary
 def count(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
     """Parameters and MACs of the inference network (without auxiliary head) on one image.
 
-    Counted on shapes alone, so it takes neither memory nor time. One multiply-accumulate is one MAC (two FLOPs);
-    convolutions and matrix products are counted.
+    Counted on shapes alone, on the meta device, so it copies no weight and computes nothing. One multiply-accumulate is
+    one MAC (two FLOPs); convolutions and matrix products are counted, batch norm and activations are not.
 
     Args:
         model: A network, see ``prune.models.build_model``.
         size: Height and width of the input in px.
     """
     with without_auxiliary(model) as inference:
-        shapes = copy.deepcopy(inference).to("meta")
+        # A memo that already knows the shape-only twin of every tensor keeps deepcopy from copying a single weight.
+        memo: dict[int, object] = {id(p): nn.Parameter(p.detach().to("meta")) for p in inference.parameters()}
+        memo |= {id(b): b.to("meta") for b in inference.buffers()}
+        shapes = copy.deepcopy(inference, memo)
     counter = FlopCounterMode(display=False)
     with counter, mode(shapes, training=False), torch.no_grad():
         all_logits(shapes, torch.empty(1, 3, *size, device="meta"))
@@ -59,7 +62,9 @@ def measure_latency(
 ) -> dict[str, Latency]:
     """Time the forward pass of every network, float32, batch 1, channels_last, without auxiliary head.
 
-    The contenders take turns, so that a noisy machine disturbs all of them alike; one warm-up pass each.
+    The contenders take turns, so that a noisy machine disturbs all of them alike; one warm-up pass each. The networks
+    can be trained afterwards: they are moved outside inference mode, inside it their weights would become tensors that
+    autograd refuses for good.
 
     Args:
         models: Networks by name; they are moved to ``device``.
@@ -71,14 +76,13 @@ def measure_latency(
     image = image.to(device, memory_format=torch.channels_last)
     times: dict[str, list[float]] = {name: [] for name in models}
     rounds = tqdm(range(repeats + 1), desc="measuring latency", unit="round", leave=False)
-    with torch.inference_mode():
-        for turn in rounds:
-            for name, model in models.items():
-                model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-                with without_auxiliary(model) as inference, mode(inference, training=False):
-                    elapsed = _timed_ms(inference, image)
-                if turn:
-                    times[name].append(elapsed)
+    for turn in rounds:
+        for name, model in models.items():
+            model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            with torch.inference_mode(), without_auxiliary(model) as inference, mode(inference, training=False):
+                elapsed = _timed_ms(inference, image)
+            if turn:
+                times[name].append(elapsed)
     where, threads = device_name(device), torch.get_num_threads()
     return {
         name: Latency(float(np.median(t)), float(np.percentile(t, 95)), repeats, where, threads)

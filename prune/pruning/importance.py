@@ -35,6 +35,12 @@ class Group:
     producers: tuple[Member, ...]
     consumers: tuple[Member, ...]
 
+    def removed_from(self, members: tuple[Member, ...], removed: list[int]) -> list[tuple[Layer, list[int]]]:
+        """What the group's channels ``removed`` are called in each layer: a concatenation shifts, a flattening repeats."""
+        gone = torch.zeros(self.channels, dtype=torch.bool)
+        gone[removed] = True
+        return [(member.layer, member.indices[gone[member.roots]].tolist()) for member in members]
+
     @classmethod
     def of(cls, group: Any) -> "Group":
         """Sort the members of a torch-pruning group that spans all channels of its root layer."""
@@ -111,11 +117,22 @@ class Taylor:
     Removing a channel is the same as setting to zero the weights that read it. To first order a labeled batch b then
     changes its loss by −Σ w·∂L_b/∂w over those weights, over all layers that read the channel; they see it after batch
     norm and activation, so the norm's scale and shift are accounted for exactly. The score is the mean over batches of
-    the square, as in Molchanov et al. 2019 (Importance Estimation for Neural Network Pruning): squared per batch,
-    because the signed effects of different batches cancel in a trained network (on small trained networks the rank
-    correlation with the true squared change is 0.80 this way, 0.61 from gradients summed first, −0.06 for L1; see
-    tests/test_importance.py). It is in units of loss², the same for
-    every layer, so global ranking needs no normalization.
+    the square, as in Molchanov et al. 2019 (Importance Estimation for Neural Network Pruning). It is in units of loss²,
+    the same for every layer, so global ranking needs no normalization.
+
+    Why this and not another aggregation: measured as the mean rank correlation within a group with the true change of
+    the mean loss, |ΔL|, on small trained networks (chain of 2 layers, 8 seeds / residual with concatenation, 6 seeds /
+    ``deeplabv3_tiny``, 2 seeds, 10 channels per group):
+
+    - readers' weights, squared per batch (this): 0.81 / 0.69 / 0.66; absolute value per batch: 0.78 / 0.70 / 0.68;
+    - batch norm's scale and shift as a gate (γ·∂L/∂γ + β·∂L/∂β): the same numbers, since ReLU is homogeneous;
+    - gradients summed over batches first: 0.53 / 0.53 / 0.79. Signed effects of batches cancel where the network is well
+      trained; where they do not, as in the third, barely trained and with tiny effects, the sum is the better estimate;
+    - producers' filters instead of readers: 0.59 / 0.47 / 0.46; mean of squares over all members: 0.83 / 0.66 / 0.61, and
+      0.72 instead of 0.83 across the layers of the residual network, as it depends on what members there are;
+    - |w·∂L/∂w| summed element by element: 0.27 / 0.52 / 0.72; L1: −0.04 / 0.15 / 0.04; random: 0.00 / 0.05 / 0.00.
+
+    The sign of ΔL, whether a removal hurts or helps, is not predicted by any of them (0.24 at best in the third).
     """
 
     needs_gradients = True
@@ -125,6 +142,8 @@ class Taylor:
 
     def collect(self, model: nn.Module, gradients: Iterable[None]) -> None:
         """Note Σ w·∂L/∂w of every input channel of every layer, for one batch after the other.
+
+        Gradients are cleared after every batch, so that one the caller forgot to clear does not leak into the next.
 
         Raises:
             UserError: when a layer got no gradient or one that is not finite.
@@ -142,6 +161,7 @@ class Taylor:
                 if not torch.isfinite(effect).all():
                     raise UserError(f"Taylor: the gradient of layer {name} is not finite")
                 self._effects.setdefault(layer, []).append(effect.cpu())
+            model.zero_grad(set_to_none=True)
         if not self._effects:
             raise UserError("Taylor: needs at least one labeled batch, found none")
 

@@ -1,6 +1,6 @@
 """Remove channels: trace what is coupled, score, allocate, cut; in one step or several."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from torch import nn
 from tqdm import tqdm
 
 from prune.config import PruneConfig
-from prune.errors import UserError
+from prune.errors import UserError, first_line
 from prune.models import all_logits, mode, output_layers
 from prune.pruning.allocation import global_widths, local_widths
 from prune.pruning.importance import Criterion, Group, make_criterion
@@ -29,7 +29,8 @@ class Hooks:
 
     Args:
         gradients: Gives an iterator that leaves the gradient of one labeled batch after the other in ``.grad``.
-        finetune: Trains the network after the given step (1-based); called between steps, never after the last.
+        finetune: Trains the network after the given step (1-based); called between steps, never after the last, with
+            the parameters frozen that were frozen before pruning.
         recalibrate: Estimates batch-norm statistics anew; called after the last step.
     """
 
@@ -40,26 +41,35 @@ class Hooks:
 
 @dataclass
 class PruneOutcome:
-    """What was removed: widths of every layer, and per layer the indices cut in each step.
+    """What was removed: widths of every layer, and per layer and step the indices cut.
 
-    ``removed_inputs[layer]`` lists, step by step, the input channels cut from that layer, numbered as they were before
-    the step.
+    ``removed_inputs[layer][step]`` and ``removed_outputs[layer][step]`` are the input and output channels cut from that
+    layer in that step, ascending, numbered as they were before the step. Layers that lost nothing are left out.
     """
 
     layers: list[LayerWidth]
     removed_inputs: dict[str, list[list[int]]] = field(default_factory=dict)
+    removed_outputs: dict[str, list[list[int]]] = field(default_factory=dict)
+
+
+def _frozen_names(model: nn.Module) -> frozenset[str]:
+    return frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
 
 
 @contextmanager
-def _all_gradients(model: nn.Module) -> Iterator[None]:
-    """Turn every gradient on: the tracer does not see frozen parameters and would leave them dense without a word."""
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    model.requires_grad_(True)
+def _only_frozen(model: nn.Module, names: Collection[str]) -> Iterator[None]:
+    """Let exactly the parameters called ``names`` be without gradient inside the block.
+
+    By name, because cutting replaces the parameters themselves.
+    """
+    before = _frozen_names(model)
     try:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = name not in names
         yield
     finally:
         for name, parameter in model.named_parameters():
-            parameter.requires_grad = name not in frozen
+            parameter.requires_grad = name not in before
 
 
 def flush_denormals(model: nn.Module) -> None:
@@ -73,12 +83,11 @@ def flush_denormals(model: nn.Module) -> None:
 class _Graph:
     """The groups of a network and how to cut them."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.names = {module: name for name, module in model.named_modules()}
+    def __init__(self, model: nn.Module, config: PruneConfig) -> None:
+        self.config = config
+        self.names: dict[nn.Module, str] = {module: name for name, module in model.named_modules()}
         self.outputs = output_layers(model)
-        self.device = next(model.parameters()).device
-        example = torch.zeros(1, 3, TRACE_SIZE, TRACE_SIZE, device=self.device)
+        example = torch.zeros(1, 3, TRACE_SIZE, TRACE_SIZE, device=next(model.parameters()).device)
         with mode(model, training=False):
             self.dependencies = torch_pruning.DependencyGraph().build_dependency(
                 model, example_inputs=example, forward_fn=lambda net, image: list(all_logits(net, image).values())
@@ -93,56 +102,101 @@ class _Graph:
         """All groups at their present widths, without those that contain a class output."""
         return list(self.dependencies.get_all_groups(ignored_layers=self.outputs, root_module_types=ROOTS))
 
-    def cut(self, group: Any, indices: list[int]) -> dict[str, list[int]]:
-        """Remove channels of a group; returns the input channels cut from each layer that reads them."""
+    def root_name(self, group: Any) -> str:
+        """The name of the layer a group starts from."""
+        return self.names[self._root(group)]
+
+    def cut(self, group: Any, indices: list[int]) -> None:
+        """Remove channels of a group.
+
+        Raises:
+            UserError: when that would leave a layer without channels.
+        """
         root = group[0].dep
         smaller = self.dependencies.get_pruning_group(root.target.module, root.handler, indices)
         if not self.dependencies.check_pruning_group(smaller):
-            raise UserError(f"removing {len(indices)} channels of {self.names[root.target.module]} would empty a layer")
-        cut: dict[str, list[int]] = {}
-        for member in Group.of(smaller).consumers:
-            cut.setdefault(self.names[member.layer], []).extend(member.indices.tolist())
+            raise UserError(f"removing {len(indices)} channels of {self.root_name(group)} would empty a layer")
         smaller.prune()
-        return cut
+
+    def widths(self, groups: list[Any], scores: list[torch.Tensor], criterion: Criterion, ratio: float) -> list[int]:
+        """How many channels each group keeps at ``ratio`` (0…1 of the initial channels)."""
+        config, initial = self.config, [self.initial[self._root(group)] for group in groups]
+        if config.allocation == "local":
+            return local_widths(initial, ratio, config.round_to)
+        comparable = [criterion.comparable(score) for score in scores]
+        return global_widths(comparable, initial, ratio, config.round_to, config.max_layer_ratio / 100)
 
 
-def _step(graph: _Graph, criterion: Criterion, ratio: float, config: PruneConfig) -> dict[str, list[int]]:
-    """Cut every group down to its width for ``ratio`` (0…1 of the initial channels); returns removed inputs."""
-    groups = graph.groups()
-    scores = [criterion.score(Group.of(group)) for group in groups]
+def _step(graph: _Graph, criterion: Criterion, step: int, outcome: PruneOutcome) -> None:
+    """Cut every group down to its width after step ``step`` (1-based) and note in ``outcome`` what went.
+
+    The share rises linearly with the steps, measured against the initial widths; after the last it is the whole ratio
+    exactly (n/n is 1), so that one-shot and iterative pruning end at the same widths.
+    """
+    groups, steps = graph.groups(), graph.config.iterative_steps
+    couplings = [Group.of(group) for group in groups]
+    scores = [criterion.score(coupling) for coupling in couplings]
     for group, score in zip(groups, scores, strict=True):
         if not torch.isfinite(score).all():
-            raise UserError(f"{config.criterion}: scores of {graph.names[graph._root(group)]} are not finite")
-    initial = [graph.initial[graph._root(group)] for group in groups]
-    if config.allocation == "local":
-        widths = local_widths(initial, ratio, config.round_to)
-    else:
-        comparable = [criterion.comparable(score) for score in scores]
-        widths = global_widths(comparable, initial, ratio, config.round_to, config.max_layer_ratio / 100)
-    removed: dict[str, list[int]] = {}
-    for group, score, width in zip(groups, scores, widths, strict=True):
-        if width < len(score):
-            lowest = score.argsort(stable=True)[: len(score) - width]
-            for name, indices in graph.cut(group, sorted(lowest.tolist())).items():
-                removed.setdefault(name, []).extend(indices)
-    return removed
+            raise UserError(f"{graph.config.criterion}: scores of {graph.root_name(group)} are not finite")
+    widths = graph.widths(groups, scores, criterion, graph.config.pruning_ratio / 100 * (step / steps))
+    for group, coupling, score, width in zip(groups, couplings, scores, widths, strict=True):
+        if width >= len(score):
+            continue
+        lowest = sorted(score.argsort(stable=True)[: len(score) - width].tolist())
+        graph.cut(group, lowest)
+        # Named by the coupling as it was before any cut: inside a concatenation, earlier cuts shift later channels.
+        for record, members in (
+            (outcome.removed_inputs, coupling.consumers),
+            (outcome.removed_outputs, coupling.producers),
+        ):
+            for layer, gone in coupling.removed_from(members, lowest):
+                cuts = record.setdefault(graph.names[layer], [[] for _ in range(steps)])
+                cuts[step - 1] = sorted(cuts[step - 1] + gone)
 
 
-def _check_result(model: nn.Module, outputs_before: list[int], layers: list[LayerWidth], config: PruneConfig) -> None:
-    """Fail when nothing shrank, a class output changed, or the network no longer runs."""
-    if [layer.out_channels for layer in output_layers(model)] != outputs_before:
+def _check_structure(model: nn.Module, outputs: list[int], layers: list[LayerWidth], config: PruneConfig) -> None:
+    """Fail when a class output changed or nothing shrank."""
+    if [layer.out_channels for layer in output_layers(model)] != outputs:
         raise UserError("pruning changed the class outputs")
     if not any(layer.shrank for layer in layers):
         raise UserError(
             f"nothing shrank at --pruning_ratio {config.pruning_ratio:g}: with --round_to {config.round_to} every "
             "layer keeps its width; choose a larger ratio or a smaller --round_to"
         )
+
+
+def _check_runs(model: nn.Module) -> None:
+    """Fail when the pruned network breaks on an image or its logits are not finite."""
     example = torch.zeros(1, 3, TRACE_SIZE, TRACE_SIZE, device=next(model.parameters()).device)
-    with torch.no_grad(), mode(model, training=False):
-        logits = all_logits(model, example)
+    try:
+        with torch.no_grad(), mode(model, training=False):
+            logits = all_logits(model, example)
+    except RuntimeError as error:
+        raise UserError(f"the pruned network does not run: {first_line(error)}") from error
     for name, value in logits.items():
         if not torch.isfinite(value).all():
             raise UserError(f"the pruned network's {name} logits are not finite")
+
+
+def _prune_steps(model: nn.Module, config: PruneConfig, hooks: Hooks) -> PruneOutcome:
+    """Trace, then for every step score, cut and, before the next, fine-tune with the caller's frozen parts frozen."""
+    criterion = make_criterion(config)
+    if criterion.needs_gradients and hooks.gradients is None:
+        raise UserError(f"{config.importance_type} needs labeled batches")
+    outcome, frozen = PruneOutcome([]), _frozen_names(model)
+    # The tracer does not see frozen parameters and would leave them dense without a word.
+    with _only_frozen(model, ()):
+        graph = _Graph(model, config)
+        for step in tqdm(range(1, config.iterative_steps + 1), desc="pruning", unit="step", leave=False):
+            if hooks.gradients is not None and criterion.needs_gradients:
+                criterion.collect(model, hooks.gradients())
+            _step(graph, criterion, step, outcome)
+            if hooks.finetune is not None and step < config.iterative_steps:
+                with _only_frozen(model, frozen):
+                    hooks.finetune(step)
+    model.zero_grad(set_to_none=True)
+    return outcome
 
 
 def prune_model(model: nn.Module, config: PruneConfig, hooks: Hooks | None = None) -> PruneOutcome:
@@ -165,25 +219,13 @@ def prune_model(model: nn.Module, config: PruneConfig, hooks: Hooks | None = Non
     before = layer_widths(model)
     if config.pruning_ratio == 0:
         return PruneOutcome([LayerWidth.unchanged(*row) for row in before])
-    criterion = make_criterion(config)
-    if criterion.needs_gradients and hooks.gradients is None:
-        raise UserError(f"{config.importance_type} needs labeled batches")
     outputs = [layer.out_channels for layer in output_layers(model)]
-    outcome = PruneOutcome([])
-    with _all_gradients(model):
-        graph = _Graph(model)
-        for step in tqdm(range(1, config.iterative_steps + 1), desc="pruning", unit="step", leave=False):
-            if hooks.gradients is not None and criterion.needs_gradients:
-                criterion.collect(model, hooks.gradients())
-            ratio = config.pruning_ratio / 100 * step / config.iterative_steps
-            for name, indices in _step(graph, criterion, ratio, config).items():
-                outcome.removed_inputs.setdefault(name, []).append(indices)
-            if hooks.finetune is not None and step < config.iterative_steps:
-                hooks.finetune(step)
-    model.zero_grad(set_to_none=True)
+    outcome = _prune_steps(model, config, hooks)
     outcome.layers = [LayerWidth.between(old, new) for old, new in zip(before, layer_widths(model), strict=True)]
+    _check_structure(model, outputs, outcome.layers, config)
+    _check_runs(model)
     if hooks.recalibrate is not None:
         hooks.recalibrate()
     flush_denormals(model)
-    _check_result(model, outputs, outcome.layers, config)
+    _check_runs(model)
     return outcome

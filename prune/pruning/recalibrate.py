@@ -12,14 +12,23 @@ from prune.models import all_logits, mode
 
 @contextmanager
 def _averaging(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
-    """Let batch norms alone be in training mode, averaging over all batches instead of forgetting the first."""
+    """Let batch norms alone be in training mode, averaging over all batches instead of forgetting the first.
+
+    A failure inside the block brings the old statistics back.
+    """
     momenta = [norm.momentum for norm in norms]
+    statistics = [[buffer.clone() for buffer in norm.buffers()] for norm in norms]
     try:
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None
             norm.training = True
         yield
+    except BaseException:
+        for norm, old in zip(norms, statistics, strict=True):
+            for buffer, value in zip(norm.buffers(), old, strict=True):
+                buffer.copy_(value)
+        raise
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
@@ -28,7 +37,7 @@ def _averaging(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
 def recalibrate_batch_norm(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
     """Replace the running mean and variance of every batch norm by their average over ``batches``.
 
-    Weights, modes and momenta stay as they are; dropout is off.
+    Weights, modes and momenta stay as they are; dropout is off. When it fails, the statistics stay as they were too.
 
     Args:
         model: The pruned network.

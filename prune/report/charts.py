@@ -135,8 +135,9 @@ def _cost_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
         axes = figure.add_subplot(2, 2, number)
         for name, color, marker, row in _kept(rows):
             if row[key] is not None and row[cost] is not None:
-                point = axes.scatter(row[cost] / unit, row[key], s=70, c=color, marker=marker, alpha=0.85)
-                point.set(label=name, edgecolor="white", linewidth=0.5, clip_on=False, zorder=3)
+                point = axes.scatter(row[cost] / unit, row[key], s=80, marker=marker, label=name)
+                # Hollow, because networks of equal cost often lie on top of each other.
+                point.set(facecolor="none", edgecolor=color, linewidth=2, clip_on=False, zorder=3)
         axes.margins(0.15)
         axes.set_xlim(left=0)
         axes.set_ylim(max(0, axes.get_ylim()[0]), min(1.02, axes.get_ylim()[1]))

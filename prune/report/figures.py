@@ -20,6 +20,8 @@ SMALLEST_TEXT = 12
 """px: the smallest letters that everyone can read."""
 RIM_SHARE = 300
 """px of the image's longer side per px of a region's rim."""
+STRIP = 256
+"""Rows handled at a time, so that a huge photograph needs little memory beside its own."""
 WIDEST_CELL = 800
 """px: pictures on a comparison sheet are shrunk to this width."""
 NO_DISPLAY = "no display: add --save_figure to write files to results/figures"
@@ -30,17 +32,22 @@ def color_mask(class_map: NDArray[np.integer], classes: ClassSet) -> Picture:
     return classes.colorize(class_map)
 
 
-def _near_edge(class_map: NDArray[np.integer], reach: int) -> NDArray[np.bool_]:
-    """Pixels with another id at most ``reach`` px away in their row or column, bool (H, W)."""
-    edge = np.zeros(class_map.shape, dtype=bool)
-    for distance in range(1, reach + 1):
-        below = class_map[distance:] != class_map[:-distance]
-        beside = class_map[:, distance:] != class_map[:, :-distance]
-        edge[distance:] |= below
-        edge[:-distance] |= below
-        edge[:, distance:] |= beside
-        edge[:, :-distance] |= beside
-    return edge
+def _change_nearby(class_map: NDArray[np.integer], reach: int, axis: int) -> NDArray[np.bool_]:
+    """Pixels with another id at most ``reach`` px away along an axis, bool (H, W)."""
+    length = class_map.shape[axis]
+    steps = np.diff(class_map, axis=axis, prepend=class_map.take([0], axis)) != 0
+    changes = np.cumsum(steps, axis=axis, dtype=np.int32)
+    places = np.arange(length)
+    last, first = np.minimum(places + reach, length - 1), np.maximum(places - reach, 0)
+    return changes.take(last, axis) != changes.take(first, axis)
+
+
+def _blend(image: Picture, class_map: NDArray[np.integer], classes: ClassSet, alphas: NDArray[np.floating]) -> None:
+    """Paint classes onto ``image`` in place; ``alphas`` (H, W) is the share of the class color."""
+    found = (class_map > 0) & (class_map < len(classes))
+    alpha = alphas[found].astype(np.float32)[:, None]
+    colors = classes.palette[class_map[found]]
+    image[found] = np.rint((1 - alpha) * image[found] + alpha * colors).astype(np.uint8)
 
 
 def overlay(image: Picture, class_map: NDArray[np.integer], classes: ClassSet, opacity: float = 0.5) -> Picture:
@@ -56,18 +63,22 @@ def overlay(image: Picture, class_map: NDArray[np.integer], classes: ClassSet, o
         classes: Their colors.
         opacity: 0 (the photograph only) to 1 (the colors only).
     """
-    found = (class_map > 0) & (class_map < len(classes))
-    edge = _near_edge(class_map, max(1, round(max(class_map.shape) / RIM_SHARE)))
-    alpha = np.where(edge[found], min(1.0, 2 * opacity), opacity).astype(np.float32)[:, None]
-    colors = classes.palette[class_map[found]]
+    reach = max(1, round(max(class_map.shape) / RIM_SHARE))
+    strong = min(1.0, 2 * opacity)
     result = image.copy()
-    result[found] = np.rint((1 - alpha) * image[found] + alpha * colors).astype(np.uint8)
+    for top in range(0, len(class_map), STRIP):
+        start = max(0, top - reach)
+        around = class_map[start : top + STRIP + reach]
+        rim = _change_nearby(around, reach, axis=0) | _change_nearby(around, reach, axis=1)
+        alphas = np.where(rim[top - start : top - start + STRIP], strong, opacity)
+        _blend(result[top : top + STRIP], class_map[top : top + STRIP], classes, alphas)
     return result
 
 
 def class_shares(class_map: NDArray[np.integer], classes: ClassSet) -> list[tuple[int, float]]:
     """Ids found and their share (0…1) of the pixels that are not ignored: defects by size, background last."""
-    counts = np.bincount(class_map.ravel(), minlength=256)[: len(classes)]
+    strips = (class_map[top : top + STRIP].ravel() for top in range(0, len(class_map), STRIP))
+    counts = np.sum([np.bincount(strip, minlength=256)[: len(classes)] for strip in strips], axis=0)
     order = [*(int(i) + 1 for i in np.argsort(-counts[1:], kind="stable")), 0]
     return [(i, float(counts[i] / counts.sum())) for i in order if counts[i]]
 
@@ -108,14 +119,15 @@ def _legend(entries: Sequence[tuple[tuple[int, int, int], str]], width: int, tex
 def _centered(pictures: Sequence[Picture], gap: int, axis: int) -> Picture:
     """Pictures below each other (axis 0) or beside each other (axis 1) on white paper, centered, ``gap`` px apart."""
     extent = max(picture.shape[1 - axis] for picture in pictures)
-    parts: list[Picture] = []
+    length = sum(picture.shape[axis] for picture in pictures) + gap * (len(pictures) - 1)
+    sheet = np.full((length, extent, 3) if axis == 0 else (extent, length, 3), PAPER, dtype=np.uint8)
+    along = 0
     for picture in pictures:
-        spare = extent - picture.shape[1 - axis]
-        padding = [(0, 0), (0, 0), (0, 0)]
-        padding[1 - axis] = (spare // 2, spare - spare // 2)
-        padding[axis] = (gap if parts else 0, 0)
-        parts.append(np.pad(picture, padding, constant_values=PAPER))
-    return np.concatenate(parts, axis=axis)
+        across = (extent - picture.shape[1 - axis]) // 2
+        top, left = (along, across) if axis == 0 else (across, along)
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+        along += picture.shape[axis] + gap
+    return sheet
 
 
 def side_by_side(image: Picture, class_map: NDArray[np.integer], classes: ClassSet) -> Picture:
@@ -226,7 +238,8 @@ def show(picture: Picture, title: str) -> None:
     require_display()
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(num=title, layout="constrained")
+    size = 1.5 * pyplot.figaspect(picture.shape[0] / picture.shape[1])
+    figure, axes = pyplot.subplots(num=title, figsize=(size[0], size[1]), layout="constrained")
     axes.imshow(picture)
     axes.set_axis_off()
     pyplot.show()

@@ -1,0 +1,77 @@
+"""What a network costs: counts against an independent counter and published figures, latency without side effects."""
+
+import pytest
+import torch
+import torch_pruning
+from torch import nn
+
+from prune.config import PruneConfig
+from prune.models import all_logits, build_model, without_auxiliary
+from prune.models.cost import count, measure_latency
+from prune.models.freezing import freeze
+from prune.pruning.pruner import prune_model
+
+CPU = torch.device("cpu")
+
+
+def test_count_of_a_convolution_by_hand() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1))
+    assert count(model, (4, 6)) == (3 * 5 * 9 + 5, 3 * 5 * 9 * 4 * 6)
+
+
+def test_count_agrees_with_torch_pruning() -> None:
+    model = build_model("deeplabv3_tiny", 7)
+    parameters, macs = count(model, (64, 96))
+    with without_auxiliary(model) as inference:
+        other_macs, other = torch_pruning.utils.count_ops_and_params(inference.eval(), torch.zeros(1, 3, 64, 96))
+    assert parameters == other
+    assert macs == pytest.approx(other_macs, rel=0.01)
+
+
+def test_count_of_the_full_network_is_the_published_one() -> None:
+    with torch.device("meta"):
+        model = build_model("deeplabv3_resnet101", 7)
+    parameters, macs = count(model, (512, 512))
+    assert parameters / 1e6 == pytest.approx(58.63, abs=0.005)
+    assert macs / 1e9 == pytest.approx(241.9, rel=0.01)
+
+
+def test_half_the_channels_are_a_quarter_of_the_full_network() -> None:
+    torch.manual_seed(0)
+    model = build_model("deeplabv3_resnet101", 7)
+    dense = count(model, (64, 64))
+    prune_model(model, PruneConfig(importance_type="Magnitude", p_value=1))
+    parameters, macs = (new / old for new, old in zip(count(model, (64, 64)), dense, strict=True))
+    assert 0.24 < parameters < 0.27 and 0.24 < macs < 0.27
+
+
+def test_count_leaves_the_network_alone() -> None:
+    model = build_model("deeplabv3_tiny", 7)
+    freeze(model.backbone)
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    count(model, (64, 64))
+    assert list(state) == list(model.state_dict())
+    assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
+    assert model.classifier.training and not model.backbone.training
+
+
+def test_latency_is_taken_in_turns_without_auxiliary_head_in_evaluation_mode() -> None:
+    turns: list[tuple[str, bool, bool]] = []
+    models = {"small": build_model("deeplabv3_tiny", 7), "other": build_model("deeplabv3_tiny", 7)}
+    for name, model in models.items():
+        model.register_forward_pre_hook(
+            lambda net, _, name=name: turns.append((name, net.training, net.aux_classifier is None))
+        )
+    measured = measure_latency(models, (64, 64), 2, CPU)
+    assert turns == [("small", False, True), ("other", False, True)] * 3
+    latency = measured["small"]
+    assert 0 < latency.median_ms <= latency.p95_ms
+    assert latency.repeats == 2 and latency.device and latency.threads == torch.get_num_threads()
+
+
+def test_a_measured_network_can_still_be_trained() -> None:
+    model = build_model("deeplabv3_tiny", 7)
+    measure_latency({"network": model}, (64, 64), 1, CPU)
+    assert model.training and model.aux_classifier is not None
+    sum(output.mean() for output in all_logits(model, torch.randn(2, 3, 64, 64)).values()).backward()
+    assert model.backbone.conv1.weight.grad is not None
