@@ -289,10 +289,7 @@ def ablation_truth(model: nn.Sequential, batches: list[tuple[torch.Tensor, torch
     return np.array(truth)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_taylor_ranks_channels_like_the_true_change_of_the_loss(seed: int) -> None:
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
+def trained_network(generator: torch.Generator) -> nn.Sequential:
     model = small_network()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(200):
@@ -300,22 +297,36 @@ def test_taylor_ranks_channels_like_the_true_change_of_the_loss(seed: int) -> No
         optimizer.zero_grad()
         F.cross_entropy(model(images), labels).backward()
         optimizer.step()
-    model.eval()
+    return model.eval()
+
+
+def rank_correlations(seed: int) -> dict[str, list[float]]:
+    """Spearman correlation of each criterion with the true |ΔL|, for both layers of one trained network."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = trained_network(generator)
     batches = [striped_batch(generator) for _ in range(8)]
 
     def gradients() -> Iterator[None]:
         for images, labels in batches:
-            model.zero_grad()
             F.cross_entropy(model(images), labels).backward()
             yield
 
-    taylor, random = Taylor(), Random(seed)
-    taylor.collect(model, gradients())
-    correlations: dict[str, list[float]] = {"taylor": [], "random": []}
+    criteria = {"taylor": Taylor(), "random": Random(seed), "l1": Magnitude(1)}
+    criteria["taylor"].collect(model, gradients())
+    found: dict[str, list[float]] = {name: [] for name in criteria}
     for producer, norm, consumer in ((0, 1, 3), (3, 4, 6)):
         truth = ablation_truth(model, batches, norm)
         group = Group(len(truth), (member(model[producer], len(truth)),), (member(model[consumer], len(truth)),))
-        correlations["taylor"].append(spearmanr(taylor.score(group), truth).statistic)
-        correlations["random"].append(spearmanr(random.score(group), truth).statistic)
-    assert np.mean(correlations["taylor"]) > 0.6, correlations
-    assert np.mean(correlations["taylor"]) > np.mean(correlations["random"]) + 0.3, correlations
+        for name, criterion in criteria.items():
+            found[name].append(spearmanr(criterion.score(group), truth).statistic)
+    return found
+
+
+def test_taylor_ranks_channels_like_the_true_change_of_the_loss() -> None:
+    found = [rank_correlations(seed) for seed in (0, 1, 2)]
+    mean = {name: float(np.mean([f[name] for f in found])) for name in found[0]}
+    # Measured over 12 seeds: Taylor 0.77 on average, single networks from 0.55 to 0.91.
+    assert mean["taylor"] > 0.65, found
+    assert mean["taylor"] > mean["random"] + 0.4, found
+    assert mean["taylor"] > mean["l1"] + 0.4, found

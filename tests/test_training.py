@@ -172,6 +172,13 @@ def test_without_a_network_the_weights_fall_back_and_say_so(monkeypatch: pytest.
     assert torch.equal(model.backbone.conv1.weight, state["backbone.conv1.weight"])
 
 
+def test_random_blocks_start_as_the_identity() -> None:
+    model = build_model("deeplabv3_tiny", 7)
+    initialize(model, "deeplabv3_tiny", "none")
+    block = model.backbone.layer1[0]
+    assert not block.bn3.weight.any() and block.bn2.weight.all() and block.downsample[1].weight.all()
+
+
 def test_freezing_covers_batch_norm_and_survives_train() -> None:
     model = build_model("deeplabv3_tiny", 7)
     freeze(model.backbone)
