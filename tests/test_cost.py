@@ -1,5 +1,7 @@
 """What a network costs: counts against an independent counter and published figures, latency without side effects."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch_pruning
@@ -20,7 +22,7 @@ def test_count_of_a_convolution_by_hand() -> None:
 
 
 def test_count_agrees_with_torch_pruning() -> None:
-    model = build_model("deeplabv3_tiny", 7)
+    model: Any = build_model("deeplabv3_tiny", 7)
     parameters, macs = count(model, (64, 96))
     with without_auxiliary(model) as inference:
         other_macs, other = torch_pruning.utils.count_ops_and_params(inference.eval(), torch.zeros(1, 3, 64, 96))
@@ -30,7 +32,7 @@ def test_count_agrees_with_torch_pruning() -> None:
 
 def test_count_of_the_full_network_is_the_published_one() -> None:
     with torch.device("meta"):
-        model = build_model("deeplabv3_resnet101", 7)
+        model: Any = build_model("deeplabv3_resnet101", 7)
     parameters, macs = count(model, (512, 512))
     assert parameters / 1e6 == pytest.approx(58.63, abs=0.005)
     assert macs / 1e9 == pytest.approx(241.9, rel=0.01)
@@ -38,7 +40,7 @@ def test_count_of_the_full_network_is_the_published_one() -> None:
 
 def test_half_the_channels_are_a_quarter_of_the_full_network() -> None:
     torch.manual_seed(0)
-    model = build_model("deeplabv3_resnet101", 7)
+    model: Any = build_model("deeplabv3_resnet101", 7)
     dense = count(model, (64, 64))
     prune_model(model, PruneConfig(importance_type="Magnitude", p_value=1))
     parameters, macs = (new / old for new, old in zip(count(model, (64, 64)), dense, strict=True))
@@ -46,7 +48,7 @@ def test_half_the_channels_are_a_quarter_of_the_full_network() -> None:
 
 
 def test_count_leaves_the_network_alone() -> None:
-    model = build_model("deeplabv3_tiny", 7)
+    model: Any = build_model("deeplabv3_tiny", 7)
     freeze(model.backbone)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     count(model, (64, 64))
@@ -70,8 +72,9 @@ def test_latency_is_taken_in_turns_without_auxiliary_head_in_evaluation_mode() -
 
 
 def test_a_measured_network_can_still_be_trained() -> None:
-    model = build_model("deeplabv3_tiny", 7)
+    model: Any = build_model("deeplabv3_tiny", 7)
     measure_latency({"network": model}, (64, 64), 1, CPU)
     assert model.training and model.aux_classifier is not None
-    sum(output.mean() for output in all_logits(model, torch.randn(2, 3, 64, 64)).values()).backward()
+    outputs = all_logits(model, torch.randn(2, 3, 64, 64)).values()
+    torch.stack([output.mean() for output in outputs]).sum().backward()
     assert model.backbone.conv1.weight.grad is not None

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from prune.config import PruneConfig
 from prune.errors import UserError
 from prune.pruning.allocation import global_widths, local_widths, rounded
-from prune.pruning.importance import Group, Magnitude, Member, Random, Taylor, make_criterion
+from prune.pruning.importance import Criterion, Group, Magnitude, Member, Random, Taylor, make_criterion
 from prune.pruning.pruner import Hooks, _Graph, prune_model
 
 
@@ -140,7 +140,7 @@ class HandMade(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = nn.ModuleDict(
+        self.backbone: Any = nn.ModuleDict(
             {
                 "left": nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)),
                 "right": nn.Conv2d(3, 6, 1),
@@ -148,7 +148,7 @@ class HandMade(nn.Module):
                 "inner": nn.Conv2d(4, 4, 1),
             }
         )
-        self.classifier = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Conv2d(8, 3, 1))
+        self.classifier: Any = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Conv2d(8, 3, 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         layers = self.backbone
@@ -200,9 +200,9 @@ def test_taylor_sees_the_scale_of_batch_norm() -> None:
     assert scores[2] == 0 and (scores[[0, 1, 3]] > 0).all()
 
 
-def three_layers() -> nn.Module:
+def three_layers() -> Any:
     """1x1 convolutions 3 → 4 → 4 → 2 with set weights: filter norms 1, 4, 2, 3 and 70, 9, 10, 11."""
-    model = nn.Module()
+    model: Any = nn.Module()
     first, second, last = (nn.Conv2d(i, o, 1, bias=False) for i, o in ((3, 4), (4, 4), (4, 2)))
     first.weight.data = torch.tensor([1.0, 4, 2, 3])[:, None, None, None] * torch.tensor([1.0, 0, 0])[:, None, None]
     second.weight.data = torch.tensor([70.0, 9, 10, 11])[:, None, None, None] * torch.eye(4)[1:2, :, None, None]
@@ -252,7 +252,7 @@ def test_taylor_keeps_exactly_the_expected_channels(allocation: str, first: list
     assert outcome.removed_inputs == {"backbone.1": [removed[0]], "classifier.0": [removed[1]]}
 
 
-def small_network() -> nn.Sequential:
+def small_network() -> Any:
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1, bias=False),
         nn.BatchNorm2d(16),
@@ -274,7 +274,7 @@ def striped_batch(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tenso
     return image + torch.tensor([0.0, 1.2, -1.2])[label][:, None], label
 
 
-def ablation_truth(model: nn.Sequential, batches: list[tuple[torch.Tensor, torch.Tensor]], norm: int) -> np.ndarray:
+def ablation_truth(model: Any, batches: list[tuple[torch.Tensor, torch.Tensor]], norm: int) -> np.ndarray:
     """True change |ΔL| of the mean loss when one channel after the other is silenced."""
 
     def losses(net: nn.Module) -> np.ndarray:
@@ -289,7 +289,7 @@ def ablation_truth(model: nn.Sequential, batches: list[tuple[torch.Tensor, torch
     return np.array(truth)
 
 
-def trained_network(generator: torch.Generator) -> nn.Sequential:
+def trained_network(generator: torch.Generator) -> Any:
     model = small_network()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(200):
@@ -312,7 +312,7 @@ def rank_correlations(seed: int) -> dict[str, list[float]]:
             F.cross_entropy(model(images), labels).backward()
             yield
 
-    criteria = {"taylor": Taylor(), "random": Random(seed), "l1": Magnitude(1)}
+    criteria: dict[str, Criterion] = {"taylor": Taylor(), "random": Random(seed), "l1": Magnitude(1)}
     criteria["taylor"].collect(model, gradients())
     found: dict[str, list[float]] = {name: [] for name in criteria}
     for producer, norm, consumer in ((0, 1, 3), (3, 4, 6)):

@@ -20,10 +20,10 @@ from prune.pruning.report import Cost, LayerWidth, PruningReport
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-def network(auxiliary: bool = True) -> nn.Module:
+def network(auxiliary: bool = True) -> Any:
     """The microscopic DeepLabV3 with batch-norm statistics that are not all 0 and 1."""
     torch.manual_seed(0)
-    model = build_model("deeplabv3_tiny", 7, auxiliary)
+    model: Any = build_model("deeplabv3_tiny", 7, auxiliary)
     with torch.no_grad():
         model.train()
         model(IMAGES)
@@ -40,7 +40,7 @@ def gradients_of(model: nn.Module, calls: list[int] | None = None) -> Any:
             calls.append(sum(p.numel() for p in model.parameters()))
         for image in IMAGES:
             with mode(model, training=False):
-                sum(o.square().mean() for o in all_logits(model, image[None]).values()).backward()
+                torch.stack([o.square().mean() for o in all_logits(model, image[None]).values()]).sum().backward()
             yield
 
     return gradients
@@ -135,7 +135,7 @@ def test_many_steps_end_where_one_step_does_to_the_channel(ratio: int, steps: in
     """Ties of rounding included: 20 channels at 40 % are 12, the middle between 8 and 16."""
 
     def widths(number: int) -> list[int]:
-        net = nn.Module()
+        net: Any = nn.Module()
         net.backbone, net.classifier = nn.Sequential(nn.Conv2d(3, 20, 1), nn.Conv2d(20, 120, 1)), nn.Conv2d(120, 2, 1)
         net.forward = lambda images: net.classifier(net.backbone(images))
         prune_model(net, settings(pruning_ratio=ratio, iterative_steps=number))
@@ -295,7 +295,7 @@ def test_settings_are_checked(flags: dict[str, Any], message: str) -> None:
 
 
 def test_recalibration_equals_the_plain_mean_and_variance() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5))
+    model: Any = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5))
     batches = [torch.randn(3, 3, 8, 8) for _ in range(4)]
     model.train()
     recalibrate_batch_norm(model, batches)
@@ -369,7 +369,7 @@ def test_recalibration_runs_after_the_last_step_only() -> None:
 
 
 def test_denormals_become_zero() -> None:
-    layer = nn.Conv2d(1, 1, 1)
+    layer: Any = nn.Conv2d(1, 1, 1)
     layer.weight.data[:] = 1e-40
     layer.bias.data[:] = 1e-30
     flush_denormals(layer)

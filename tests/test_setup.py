@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"errors", "files", "config"},
+    {"errors", "files", "options", "config"},
     {"hardware", "data", "models", "losses", "metrics"},
     {"pruning", "checkpoint"},
     {"predict"},

@@ -1,0 +1,98 @@
+"""Flags from dataclass fields: declaring, checking and parsing them, once for every command."""
+
+import argparse
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
+
+from prune.errors import UserError
+
+Config = TypeVar("Config")
+
+
+def option(
+    default: Any, help: str, *, choices: Sequence[str] | None = None, low: float | None = None, positional: bool = False
+) -> Any:
+    """A dataclass field that is also a command-line flag: ``low`` is the smallest value allowed."""
+    metadata = {"help": help, "choices": choices, "low": low, "positional": positional}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check(config: Any) -> None:
+    """Check choices and lower bounds of every field of a config made with ``option``.
+
+    Raises:
+        UserError: naming the flag, what was expected and what was found.
+    """
+    for field in dataclasses.fields(config):
+        value, choices, low = getattr(config, field.name), field.metadata.get("choices"), field.metadata.get("low")
+        if choices and value not in choices:
+            raise UserError(f"--{field.name}: expected one of {', '.join(choices)}, found {value!r}")
+        if low is not None and value is not None and not value >= low:
+            raise UserError(f"--{field.name}: expected at least {low}, found {value}")
+
+
+class Parser(argparse.ArgumentParser):
+    """An ``ArgumentParser`` whose complaints are one line with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line instead of the usage and stop."""
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def parse_bool(text: str) -> bool:
+    """``True``/``False`` (also yes/no, 1/0, on/off) as people type them; argparse's own ``bool`` takes ``False`` as true."""
+    lowered = text.strip().lower()
+    if lowered in ("true", "yes", "1", "on"):
+        return True
+    if lowered in ("false", "no", "0", "off"):
+        return False
+    raise argparse.ArgumentTypeError(f"expected True or False, found {text!r}")
+
+
+def _plain_type(annotation: Any) -> Any:
+    """``int`` for ``int | None`` and the like."""
+    if isinstance(annotation, types.UnionType):
+        return next(a for a in typing.get_args(annotation) if a is not type(None))
+    return annotation
+
+
+def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
+    """Add one argument per field of ``config_class``; fields not given on the command line stay out of the namespace."""
+    hints = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):
+        if "help" not in field.metadata:
+            continue
+        kind, choices = _plain_type(hints[field.name]), field.metadata["choices"]
+        shown = "" if field.default is None else f" (default: {field.default})"
+        common: dict[str, Any] = {
+            "default": argparse.SUPPRESS,
+            "help": (field.metadata["help"] + shown).replace("%", "%%"),
+        }
+        if field.metadata["positional"]:
+            parser.add_argument(field.name, nargs="?", type=kind, metavar=field.name.upper(), **common)
+        elif kind is bool:
+            parser.add_argument(f"--{field.name}", nargs="?", type=parse_bool, const=True, metavar="BOOL", **common)
+        else:
+            metavar = "|".join(choices) if choices else kind.__name__.upper()
+            parser.add_argument(f"--{field.name}", type=kind, metavar=metavar, **common)
+
+
+def parse_arguments(
+    config_class: type[Config],
+    description: str,
+    argv: Sequence[str] | None,
+    prog: str | None,
+    recipes: Mapping[str, Mapping[str, Any]],
+) -> Config:
+    """Read a command line into a checked config: defaults, then the recipe when there is one, then explicit flags."""
+    parser = Parser(prog=prog, description=description)
+    add_arguments(parser, config_class)
+    given = vars(parser.parse_args(sys.argv[1:] if argv is None else list(argv)))
+    recipe = given.get("recipe")
+    if recipe is not None and recipe not in recipes:
+        raise UserError(f"--recipe: expected one of {', '.join(recipes)}, found {recipe!r}")
+    return config_class(**{**(recipes[recipe] if recipe else {}), **given})
