@@ -213,7 +213,7 @@ def test_looking_at_one_image_and_a_folder(data: Path, here: Path, capsys: pytes
 def test_mistakes_in_looking(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    assert "no display to open a window on: add --save_figure" in error_of(inference.main, ["--image", "a"], capsys)
+    assert "no display: add --save_figure" in error_of(inference.main, ["--image", "a"], capsys)
     tiny_model()
     (here / "empty").mkdir()
     (here / "text.png").write_text("text")
