@@ -12,7 +12,7 @@ from prune.checkpoint import Network
 from prune.models import all_logits, mode, without_auxiliary
 
 WHOLE_SIDE = 2048
-"""Images up to this many pixels on both sides go through the network in one piece (about 4 GiB at most)."""
+"""Images up to this many pixels on both sides go through the network in one piece."""
 TILE = 1536
 """Side in px of the part of a larger image whose result is kept from one forward pass."""
 MARGIN = 128
