@@ -14,9 +14,9 @@ def build_deeplabv3_resnet101(num_classes: int, auxiliary: bool) -> DeepLabV3:
 
 
 def build_deeplabv3_tiny(num_classes: int, auxiliary: bool) -> DeepLabV3:
-    """A DeepLabV3 with one narrow bottleneck per stage: every kind of layer of the real one, a hundredth of its cost.
+    """A DeepLabV3 with one narrow bottleneck per stage: every kind of layer of the real one, 7 % of its MACs.
 
-    For tests and quick trials; about 0.6 M parameters.
+    For tests and quick trials; 4.1 M parameters without auxiliary head, 6.4 M with it.
     """
     backbone = ResNet(
         resnet.Bottleneck,
