@@ -8,6 +8,8 @@ from prune.errors import UserError, run
 COMMANDS = {
     "prepare": "convert the official S2DS download or color labels into the documented layout",
     "synthesize": "draw S2DS-like images and labels",
+    "score": "score masks made by any program against labels",
+    "compare": "compare evaluations of several networks on the same images",
     "inspect": "print a checkpoint as a card",
     "study": "train once, prune by several criteria, fine-tune each, test, tabulate",
     "demo": "the whole journey on synthetic images in a few minutes",

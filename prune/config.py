@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from prune.errors import UserError
@@ -139,16 +140,51 @@ class PruneConfig:
 
 
 @dataclass(frozen=True)
-class TestConfig:
+class ScoringOptions:
+    """How masks are scored, whoever made them."""
+
+    protocol: str = option("plain", "s2ds leaves out a band along areal classes", choices=("plain", "s2ds"))
+    tolerances: tuple[int, ...] = option((0, 2, 4, 8), "of the line scores, in px")
+    f1_tolerances: tuple[int, ...] = option((2, 5), "of the pixel F1, in px")
+    boundary_px: int = option(2, "tolerance of boundary F1, band of boundary IoU, in px", low=1)
+    mm_per_pixel: str | None = option(None, "scale: a number, or a CSV file with the columns image,mm_per_pixel")
+    seed: int = option(0, "seed of the bootstrap", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        for name in ("tolerances", "f1_tolerances"):
+            values = getattr(self, name)
+            if not values or min(values) < 0 or max(values) > MAX_TOLERANCE or len(set(values)) < len(values):
+                found = ",".join(map(str, values)) or "none"
+                raise UserError(f"--{name}: expected different numbers from 0 to {MAX_TOLERANCE}, found {found}")
+            object.__setattr__(self, name, tuple(sorted(values)))
+
+
+MAX_TOLERANCE = 64
+"""Largest tolerance in px; the largest published one is 32."""
+
+
+def _check_output(config: Any) -> None:
+    if config.output and not config.output.endswith(".xlsx"):
+        raise UserError(f"--output: expected a file name ending in .xlsx, found {config.output!r}")
+
+
+@dataclass(frozen=True)
+class TestConfig(ScoringOptions):
     """Everything ``test.py`` can be told."""
 
     __test__ = False  # pytest would take the name for a test class
 
     test_dir: str | None = option(None, "split folder to score; none: test/ of the default data", positional=True)
-    weights: str | None = option(None, "checkpoint to score; none: the newest in results/models")
-    pruned_model: str | None = option(None, "the same, for a pruned checkpoint")
+    weights: tuple[str, ...] = option((), "checkpoints to score, several are compared; none: the newest")
+    pruned_model: tuple[str, ...] = option((), "the same, for pruned checkpoints")
     use_pruned: bool = option(False, "without a file name: take the newest pruned checkpoint")
     output: str | None = option(None, "workbook to write, FILE.xlsx; the .json goes beside it")
+    resize: int = option(
+        0, "scale images to this longer side in px before the network, 0 = whole images as they are", low=0
+    )
+    crop: int = option(0, "score only the central square of this side in px, 0 = whole images", low=0)
+    calibration: bool = option(False, "count confidences: expected calibration error and reliability diagram")
     trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
     latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)
     latency_repeats: int = option(5, "timed forward passes, 0 = do not measure", low=0)
@@ -156,14 +192,61 @@ class TestConfig:
     channels_last: bool = option(True, "memory format of the network")
     device: str = option("auto", DEVICES)
     threads: int = option(0, "CPU threads, 0 = all cores", low=0)
-    workers: int = option(1, "data loading processes, 0 = none", low=0)
+    workers: int = option(1, "processes that read, and as many that score; 0 = none", low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_output(self)
+        for name in ("weights", "pruned_model"):
+            files = getattr(self, name)
+            # A flag that takes several files also takes the folder typed behind them.
+            if self.test_dir is None and len(files) > 1 and Path(files[-1]).is_dir():
+                object.__setattr__(self, "test_dir", files[-1])
+                object.__setattr__(self, name, files[:-1])
+
+
+@dataclass(frozen=True)
+class ScoreConfig(ScoringOptions):
+    """Everything ``python -m prune score`` can be told."""
+
+    pred_dir: str | None = option(None, "folder of predicted masks", positional=True)
+    label_dir: str | None = option(None, "folder of labels, or a split folder", positional=True)
+    classes: str = option(
+        "s2ds", "what the masks hold: all classes, or crack and background", choices=("s2ds", "crack")
+    )
+    probabilities: str | None = option(None, "folder of crack probabilities (.npy or gray images): adds calibration")
+    output: str | None = option(None, "workbook to write, FILE.xlsx; the .json goes beside it")
+    workers: int = option(1, "processes that score, 0 = none", low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_output(self)
+        if not self.pred_dir or not self.label_dir:
+            raise UserError("score: expected two folders, PRED_DIR and LABEL_DIR")
+
+
+@dataclass(frozen=True)
+class VerdictLimits:
+    """What counts as kept and as lost, in points of a hundredth."""
+
+    keep_miou: float = option(2.0, "mIoU counts as kept when it drops by at most this many points", low=0)
+    lose_crack: float = option(5.0, "cracks count as lost when ltIoU@4 drops by more than this many points", low=0)
+
+
+@dataclass(frozen=True)
+class CompareConfig(VerdictLimits):
+    """Everything ``python -m prune compare`` can be told."""
+
+    files: tuple[str, ...] = option((), "evaluations to compare, the .json files of test.py or score", positional=True)
+    baseline: str | None = option(None, "the one of them the others are compared with; none: the first")
+    output: str = option("results/metrics/comparison.xlsx", "workbook to write, FILE.xlsx; .json and .png go beside it")
+    seed: int = option(0, "seed of the bootstrap", low=0)
 
     def __post_init__(self) -> None:
         check(self)
-        if self.weights and self.pruned_model:
-            raise UserError("give either --weights or --pruned_model, found both")
-        if self.output and not self.output.endswith(".xlsx"):
-            raise UserError(f"--output: expected a file name ending in .xlsx, found {self.output!r}")
+        _check_output(self)
+        if len(self.files) < 2:
+            raise UserError(f"compare: expected at least two .json files, found {len(self.files)}")
 
 
 @dataclass(frozen=True)
@@ -231,7 +314,7 @@ CRITERIA = ("L1", "L2", "Taylor", "Random")
 
 
 @dataclass(frozen=True)
-class StudyConfig:
+class StudyConfig(VerdictLimits):
     """Everything ``python -m prune study`` can be told."""
 
     data: str | None = option(None, "folder with train/, val/, test/; none: the default data", positional=True)
@@ -264,11 +347,14 @@ class StudyConfig:
             raise UserError(f"--criteria: expected some of {','.join(CRITERIA)}, found {','.join(unknown)}")
 
 
+SUITES = ("all", "training", "pruning", "evaluation", "scores")
+
+
 @dataclass(frozen=True)
 class BenchmarkConfig:
     """Everything ``python -m prune benchmark`` can be told."""
 
-    suite: str = option("all", "what to measure", choices=("all", "training", "pruning", "evaluation"))
+    suite: str = option("all", "what to measure", choices=SUITES)
     crop_size: int = option(256, "training: side of the crops in px", low=32)
     batch_size: int = option(4, "training: crops per step", low=2)
     repeats: int = option(3, "training: timed steps of each loop, interleaved", low=1)

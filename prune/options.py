@@ -53,6 +53,14 @@ def parse_bool(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"expected True or False, found {text!r}")
 
 
+def parse_numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas, as in ``0,2,4,8``."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers separated by commas, found {text!r}") from None
+
+
 def _plain_type(annotation: Any) -> Any:
     """``int`` for ``int | None`` and the like."""
     if isinstance(annotation, types.UnionType):
@@ -67,18 +75,27 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
         if "help" not in field.metadata:
             continue
         kind, choices = _plain_type(hints[field.name]), field.metadata["choices"]
-        shown = "" if field.default is None else f" (default: {field.default})"
+        default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        shown = "" if default in (None, "") else f" (default: {default})"
         common: dict[str, Any] = {
             "default": argparse.SUPPRESS,
             "help": (field.metadata["help"] + shown).replace("%", "%%"),
         }
-        if field.metadata["positional"]:
-            parser.add_argument(field.name, nargs="?", type=kind, metavar=field.name.upper(), **common)
+        items = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
+        name = field.name if field.metadata["positional"] else f"--{field.name}"
+        if items is int:
+            parser.add_argument(name, type=parse_numbers, metavar="INT,INT", **common)
+        elif items is str and field.metadata["positional"]:
+            parser.add_argument(name, nargs="*", metavar="FILE", **common)
+        elif items is str:
+            parser.add_argument(name, nargs="+", action="extend", metavar="FILE", **common)
+        elif field.metadata["positional"]:
+            parser.add_argument(name, nargs="?", type=kind, metavar=field.name.upper(), **common)
         elif kind is bool:
-            parser.add_argument(f"--{field.name}", nargs="?", type=parse_bool, const=True, metavar="BOOL", **common)
+            parser.add_argument(name, nargs="?", type=parse_bool, const=True, metavar="BOOL", **common)
         else:
             metavar = "|".join(choices) if choices else kind.__name__.upper()
-            parser.add_argument(f"--{field.name}", type=kind, metavar=metavar, **common)
+            parser.add_argument(name, type=kind, metavar=metavar, **common)
 
 
 def parse_arguments(
@@ -92,6 +109,7 @@ def parse_arguments(
     parser = Parser(prog=prog, description=description)
     add_arguments(parser, config_class)
     given = vars(parser.parse_args(sys.argv[1:] if argv is None else list(argv)))
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     recipe = given.get("recipe")
     if recipe is not None and recipe not in recipes:
         raise UserError(f"--recipe: expected one of {', '.join(recipes)}, found {recipe!r}")

@@ -63,8 +63,8 @@ def test_the_whole_journey(data: Path, here: Path) -> None:
     assert "parameters M" in outputs[1] and "-7" in outputs[1] and "share" not in outputs[1]
     assert "prune: Taylor 50 % of channels, local, 1 step(s)" in outputs[5] and "fine-tune: on" in outputs[5]
     content = json.loads(Path("results/metrics/tuned.json").read_text())
-    assert list(content) == ["summary", "per_class", "confusion", "per_image", "run"]
-    assert set(content["per_class"][0]) == {"class", "iou", "precision", "recall", "f1", "support"}
+    assert {"summary", "per_class", "confusion", "crack", "per_image", "run"} <= content.keys()
+    assert {"class", "iou", "precision", "recall", "f1", "support", "boundary_f1"} <= content["per_class"][0].keys()
     assert content["summary"]["latency_ms"] > 0 and content["summary"]["images"] == 3
     assert np.sum(content["confusion"]["counts"]) == 3 * 64 * 64
     assert content["run"]["data"]["fingerprint"] == find_split(data / "test", S2DS).fingerprint()
@@ -145,9 +145,20 @@ def test_mistakes_in_testing(data: Path, here: Path, capsys: pytest.CaptureFixtu
     assert "data folder nowhere not found" in error_of(test.main, ["nowhere"], capsys)
     assert "no pruned checkpoint in results/models" in error_of(test.main, [data / "test", "--use_pruned"], capsys)
     assert "ending in .xlsx" in error_of(test.main, [data / "test", "--output", "a.csv"], capsys)
-    assert "either --weights or --pruned_model" in error_of(
-        test.main, ["--weights", "a", "--pruned_model", "b"], capsys
-    )
+    assert "model file a not found" in error_of(test.main, ["--weights", "a", "--pruned_model", "tiny"], capsys)
+    twice = ["--weights", "tiny", "--pruned_model", "results/models/tiny.pth"]
+    assert "two files called tiny" in error_of(test.main, [data / "test", *twice], capsys)
+    for flag, value, message in (
+        ("--tolerances", "0,-2", "expected different numbers from 0 to 64, found 0,-2"),
+        ("--tolerances", "2,x", "expected whole numbers separated by commas, found '2,x'"),
+        ("--mm_per_pixel", "0", "expected millimeters per pixel above 0, found 0"),
+        ("--mm_per_pixel", "-1.5", "expected millimeters per pixel above 0, found -1.5"),
+        ("--mm_per_pixel", "wide", "expected a number of millimeters per pixel, found 'wide'"),
+        ("--mm_per_pixel", "none.csv", "file none.csv not found"),
+        ("--protocol", "loose", "expected one of plain, s2ds"),
+        ("--boundary_px", "0", "expected at least 1, found 0"),
+    ):
+        assert message in error_of(test.main, [data / "test", f"{flag}={value}"], capsys)
     torch.save(nn.Conv2d(1, 1, 1), "module.pth")
     assert "--trust_pickle" in error_of(test.main, [data / "test", "--weights", "module.pth"], capsys)
     assert "--device cuda:77" in error_of(test.main, [data / "test", "--device", "cuda:77"], capsys)

@@ -13,6 +13,8 @@ from prune.data.labels import S2DS
 from prune.errors import UserError
 from prune.files import write_json
 from prune.metrics.confusion import Scores, blank
+from prune.metrics.crack import CrackSettings
+from prune.report.content import Conditions
 from prune.report.tables import markdown_table, text_table, write_csv
 from prune.report.workbook import write_workbook
 
@@ -39,6 +41,9 @@ def result() -> dict[str, Any]:
         "miou": scores.miou,
         "miou_defects": scores.miou_defects,
         "crack_iou": blank(scores.iou[6]),
+        "crack_lt_iou_4": 0.7,
+        "crack_cl_dice": None,
+        "intervals": {"miou": [0.4, 0.6], "crack_lt_iou_4": [0.65, 0.75]},
         "pixel_accuracy": scores.pixel_accuracy,
         "loss": 0.25,
     }
@@ -47,7 +52,12 @@ def result() -> dict[str, Any]:
     arguments = {"test_dir": "data/test", "weights": None, "use_pruned": True, "size": [512, 512]}
     return {
         "summary": summary,
-        "per_class": scores.per_class(S2DS.classes),
+        "conditions": Conditions(CrackSettings()).to_json(),
+        "crack": None,
+        "per_class": [
+            row | {"boundary_f1": 0.5, "boundary_iou": None, "intervals": {"iou": [0.1, 0.9], "f1": [None, None]}}
+            for row in scores.per_class(S2DS.classes)
+        ],
         "confusion": {
             "classes": list(S2DS.classes),
             "counts": matrix.tolist(),
@@ -101,15 +111,20 @@ def test_summary_holds_every_value(book: Workbook) -> None:
         "mIoU": "miou",
         "mIoU defects": "miou_defects",
         "Crack IoU": "crack_iou",
+        "Crack ltIoU at 4 px": "crack_lt_iou_4",
+        "Crack clDice": "crack_cl_dice",
         "Pixel accuracy": "pixel_accuracy",
         "Loss (per pixel)": "loss",
     }
     assert {title: rows[title][1] for title in titles} == {title: expected[key] for title, key in titles.items()}
-    assert set(expected) == {*titles.values(), "lineage", "latency_ms", "latency_device"}
+    assert set(expected) == {*titles.values(), "lineage", "latency_ms", "latency_device", "intervals"}
     assert rows["Parameters (M)"][1] == pytest.approx(15.123456) and rows["MACs (G)"][1] == pytest.approx(61.23456789)
     assert rows["Latency (ms)"][1] is None and rows["Latency device"][1] in (None, "")
     first = rows["Lineage"][0]
     assert [row[0] for row in table(sheet, f"B{first}:B{first + 2}")] == expected["lineage"]
+    number = rows["mIoU"][0]
+    assert table(sheet, f"C{number}:D{number}") == [[0.4, 0.6]]
+    assert rows["Protocol"][1] == "plain" and rows["Line tolerances (px)"][1] == "0, 2, 4, 8"
     formats = {title: sheet.cell(rows[title][0], 2).number_format for title in ("Parameters", "MACs (G)", "mIoU")}
     assert formats == {"Parameters": "#,##0", "MACs (G)": "#,##0.00", "mIoU": "0.0000"}
 
@@ -123,11 +138,15 @@ def test_a_network_without_lineage_still_has_its_row(tmp_path: Path) -> None:
 
 def test_per_class_blanks_are_blank_and_colors_are_shown(book: Workbook) -> None:
     sheet, expected = book["Per class"], result()["per_class"]
-    assert table(sheet, "B1:G1") == [["Class", "IoU", "Precision", "Recall", "F1", "Support (px)"]]
-    assert table(sheet, "B2:G8") == [[row[k] for k in row] for row in expected]
-    assert table(sheet, "C4:G4") == [[None, None, None, None, 0]]  # absent
-    assert table(sheet, "C5:G5") == [[0, 0, None, 0, 0]]  # predicted, never labeled
-    assert (sheet["C2"].number_format, sheet["G2"].number_format) == ("0.0000", "#,##0")
+    shown = ("class", "iou", "precision", "recall", "f1", "boundary_f1", "boundary_iou")
+    assert table(sheet, "B1:H1") == [["Class", "IoU", "Precision", "Recall", "F1", "Boundary F1", "Boundary IoU"]]
+    assert table(sheet, "I1:M1") == [["IoU 95 % low", "IoU 95 % high", "F1 95 % low", "F1 95 % high", "Support (px)"]]
+    assert table(sheet, "B2:H8") == [[row[k] for k in shown] for row in expected]
+    assert table(sheet, "I2:M2") == [[0.1, 0.9, None, None, expected[0]["support"]]]
+    assert table(sheet, "C4:F4") == [[None, None, None, None]]  # absent
+    assert table(sheet, "C5:F5") == [[0, 0, None, 0]]  # predicted, never labeled
+    assert (sheet["C2"].number_format, sheet["M2"].number_format) == ("0.0000", "#,##0")
+    assert len(sheet._charts) == 1
     assert [sheet.cell(row, 1).fill.fgColor.rgb[-6:] for row in (3, 6, 8)] == ["0000FF", "FFFF00", "FFFFFF"]
 
 
@@ -176,7 +195,7 @@ def test_names_from_strangers_are_text_and_never_formulas(tmp_path: Path) -> Non
     book = saved(content, tmp_path)
     assert book["Per image"]["A2"].value == '=HYPERLINK("http://example.com")'
     with ZipFile(tmp_path / "a.xlsx") as archive:
-        assert not any(b"<f>" in archive.read(name) for name in archive.namelist())
+        assert not any(b"<f>" in archive.read(name) for name in archive.namelist() if "worksheets" in name)
     assert book["Run"]["B3"].value == "#N/A"
     assert "bell ?" in [cell.value for cell in book["Summary"]["B"]]
 
@@ -184,7 +203,8 @@ def test_names_from_strangers_are_text_and_never_formulas(tmp_path: Path) -> Non
 def test_unknown_classes_and_an_empty_set_are_written(tmp_path: Path) -> None:
     content = result()
     content["confusion"] = {"classes": ["Moss"], "counts": [[0]], "row_normalized": [[None]]}
-    empty = {"class": "Moss", "iou": None, "precision": None, "recall": None, "f1": None, "support": 0}
+    empty = {"class": "Moss", **dict.fromkeys(("iou", "precision", "recall", "f1", "boundary_f1", "boundary_iou"))}
+    empty |= {"support": 0, "intervals": {"iou": [None, None], "f1": [None, None]}}
     content["per_class"], content["per_image"] = [empty], []
     book = saved(content, tmp_path)
     assert book["Per class"]["A2"].fill.fill_type is None and book["Confusion matrix"]["C4"].value is None

@@ -42,7 +42,7 @@ def evaluation_overhead(folder: Path, images: int) -> Figure:
     """Share of ``test.py``'s time that is not the network: reading, scoring, writing."""
     file = str(folder / "results/models/dense.pth")
     output = str(folder / "metrics.xlsx")
-    config = TestConfig(test_dir=str(folder / "data/test"), weights=file, output=output, latency_repeats=0)
+    config = TestConfig(test_dir=str(folder / "data/test"), weights=(file,), output=output, latency_repeats=0)
     seconds = test(config).content["run"]["seconds"]
     share = 1 - seconds["network"] / sum(seconds.values())
     detail = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()) + f", {images} images"

@@ -1,60 +1,72 @@
-"""``test.py``: a checkpoint and a test split in, a workbook and the same numbers as JSON out."""
+"""``test.py``: checkpoints and a test split in, a workbook and the same numbers as JSON out for each, and a comparison."""
 
-import datetime
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from prune.checkpoint import Network, load_checkpoint, newest_model, require_classes
+from prune.commands.compare import CompareResult, compare
 from prune.commands.defaults import data_folder
-from prune.config import TestConfig, parse
-from prune.data.dataset import SegmentationDataset, whole_images
-from prune.data.labels import S2DS, ClassSet
+from prune.commands.scoring import TestResult, conditions, crack_settings, now, run_facts, write_result
+from prune.config import CompareConfig, TestConfig, parse
+from prune.data.dataset import Sample, SegmentationDataset, whole_images
+from prune.data.framing import Framing
+from prune.data.images import image_size
+from prune.data.labels import S2DS
 from prune.data.layout import Split, find_split
-from prune.engine.evaluation import Evaluation, ImageResult, evaluate
-from prune.files import METRICS, check_writable, find_model, write_json
-from prune.hardware import autocast_type, choose_device, machine_facts, set_threads, versions
-from prune.metrics.confusion import Scores, blank
-from prune.models.cost import count, measure_latency
+from prune.data.scale import read_scales
+from prune.engine.evaluation import Evaluation, evaluate
+from prune.errors import UserError
+from prune.files import METRICS, check_writable, find_model
+from prune.hardware import autocast_type, choose_device, set_threads
+from prune.metrics.image import ImageScorer
+from prune.metrics.statistics import Statistics
+from prune.models.cost import Latency, count, measure_latency
 from prune.predict import Predictor
-from prune.report.tables import text_table
-from prune.report.workbook import write_workbook
+from prune.report.content import Scored, evaluation_content
+
+
+def model_files(config: TestConfig) -> list[Path]:
+    """The checkpoints the flags mean: named ones, else the newest pruned one, else the newest.
+
+    Raises:
+        UserError: when one is missing, or two would write the same workbook.
+    """
+    named = (*config.weights, *config.pruned_model)
+    if not named:
+        return [newest_model(pruned=True if config.use_pruned else None)]
+    files = [find_model(name) for name in named]
+    stems = [file.stem for file in files]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if twice:
+        raise UserError(f"--weights, --pruned_model: two files called {twice}, expected different names")
+    return files
+
+
+def _scales(config: TestConfig, split: Split, framing: Framing) -> dict[str, float] | None:
+    """Millimeters per scored pixel by stem, None without a scale."""
+    if not config.mm_per_pixel:
+        return None
+    scales = read_scales(config.mm_per_pixel, [pair.stem for pair in split.pairs])
+    return {pair.stem: scales[pair.stem] / framing.scale(image_size(pair.image)) for pair in split.pairs}
 
 
 @dataclass(frozen=True)
-class TestResult:
-    """The evaluation as plain values (see ``prune.report.workbook``) and where it was written."""
+class _Timed:
+    """A latency, and when it was measured: those of one time were measured in turns."""
 
-    __test__ = False  # pytest would take the name for a test class
-
-    content: dict[str, Any]
-    workbook: Path
-    json: Path
-
-    def __str__(self) -> str:
-        names = ("iou", "precision", "recall", "f1")
-        rows: list[list[Any]] = []
-        for row in self.content["per_class"]:
-            scores = ["" if row[name] is None else f"{row[name]:.4f}" for name in names]
-            rows.append([row["class"], *scores, f"{row['support']:,}"])
-        summary = self.content["summary"]
-        shown = ("miou", "miou_defects", "pixel_accuracy", "loss")
-        means = "  ".join(f"{name} {summary[name]:.4f}" for name in shown if summary[name] is not None)
-        table = text_table(["class", "IoU", "precision", "recall", "F1", "support px"], rows)
-        return f"{table}\n{means}\nworkbook {self.workbook}\njson     {self.json}"
+    latency: Latency
+    started: str
 
 
-def _summary(network: Network, result: Evaluation, config: TestConfig) -> dict[str, Any]:
+def _summary(network: Network, config: TestConfig, timed: _Timed | None) -> dict[str, Any]:
     size = (config.latency_size, config.latency_size)
     parameters, macs = count(network.model, size)
     shape = f"3x{size[0]}x{size[1]}"
-    scores = result.scores
-    crack = S2DS.index("crack")
-    summary: dict[str, Any] = {
+    return {
         "model": network.file.stem if network.file else network.architecture,
         "file": str(network.file),
         "architecture": network.architecture,
@@ -63,101 +75,106 @@ def _summary(network: Network, result: Evaluation, config: TestConfig) -> dict[s
         "macs": macs,
         "macs_input": shape,
         "file_mib": network.file.stat().st_size / 2**20 if network.file else None,
-        "latency_ms": None,
+        "latency_ms": timed.latency.median_ms if timed else None,
         "latency_input": f"1x{shape}",
-        "latency_device": "",
+        "latency_device": timed.latency.device if timed else "",
         "latency_threads": torch.get_num_threads(),
-        "images": len(result.images),
-        "miou": blank(scores.miou),
-        "miou_defects": blank(scores.miou_defects),
-        "crack_iou": None if crack is None else blank(scores.iou[crack]),
-        "pixel_accuracy": blank(scores.pixel_accuracy),
-        "loss": blank(result.loss),
-    }
-    if config.latency_repeats:
-        device = choose_device(config.device)
-        latency = measure_latency({"network": network.model}, size, config.latency_repeats, device)["network"]
-        summary |= {"latency_ms": latency.median_ms, "latency_device": latency.device}
-    return summary
-
-
-def _image_row(image: ImageResult, classes: ClassSet) -> dict[str, Any]:
-    scores = Scores.of(image.matrix)
-    return {
-        "image": image.stem,
-        "width": image.width,
-        "height": image.height,
-        "pixel_accuracy": blank(scores.pixel_accuracy),
-        "miou": blank(scores.miou),
-        "loss": blank(image.loss),
-        "iou": {name: blank(scores.iou[i]) for i, name in enumerate(classes.classes)},
+        "latency_started": timed.started if timed else "",
     }
 
 
-def _run_facts(config: TestConfig, split: Split, seconds: dict[str, float], started: str) -> dict[str, Any]:
-    return {
-        "started": started,
-        "arguments": asdict(config),
-        "versions": versions(),
-        "data": {
-            "folder": str(split.folder),
-            "layout": split.layout,
-            "images": len(split.pairs),
-            "fingerprint": split.fingerprint(),
-        },
-        "machine": machine_facts(choose_device(config.device)),
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+def _latencies(networks: Mapping[Path, Network], config: TestConfig) -> dict[Path, _Timed]:
+    """Latency of every network, taken in turns; empty when it is not to be measured."""
+    if not config.latency_repeats:
+        return {}
+    models = {str(file): network.model for file, network in networks.items()}
+    size = (config.latency_size, config.latency_size)
+    started = now()
+    measured = measure_latency(models, size, config.latency_repeats, choose_device(config.device))
+    return {file: _Timed(measured[str(file)], started) for file in networks}
+
+
+def _evaluate(network: Network, split: Split, framing: Framing, config: TestConfig) -> Evaluation:
+    device = choose_device(config.device)
+    predictor = Predictor(network, device, autocast_type(config.amp, device), config.channels_last)
+    dataset = SegmentationDataset(split)
+
+    def samples() -> Iterator[Sample]:
+        return map(framing, whole_images(dataset, config.workers))
+
+    scorer = ImageScorer(len(network.classes), network.classes.index("crack"), crack_settings(config))
+    options = {"scorer": scorer, "workers": config.workers, "calibrate": config.calibration}
+    return evaluate(predictor, samples(), len(dataset), f"testing {network.architecture}", **options)  # type: ignore[arg-type]
+
+
+def _test(network: Network, split: Split, workbook: Path, config: TestConfig, timed: _Timed | None) -> TestResult:
+    framing, started = Framing(config.resize, config.crop), now()
+    scales = _scales(config, split, framing)
+    result = _evaluate(network, split, framing, config)
+    crack = network.classes.index("crack")
+    statistics = Statistics.of(
+        {image.stem: image.counts for image in result.images},
+        crack_settings(config),
+        crack,
+        scales=scales,
+        calibration=[image.calibration for image in result.images] if config.calibration else (),
+    )
+    data = {
+        "folder": str(split.folder),
+        "layout": split.layout,
+        "images": len(split.pairs),
+        "fingerprint": split.fingerprint(),
+        "labels": split.label_fingerprint(),
     }
+    content = evaluation_content(
+        [Scored(image.stem, image.height, image.width, image.loss) for image in result.images],
+        statistics,
+        network.classes,
+        conditions(config, str(framing)),
+        summary=_summary(network, config, timed),
+        run=run_facts(config, data, result.seconds, started, config.device),
+        loss=result.loss,
+    )
+    return write_result(content, workbook)
 
 
-def model_file(config: TestConfig) -> Path:
-    """The checkpoint the flags mean: a named one, the newest pruned one, or the newest."""
-    named = config.pruned_model or config.weights
-    return find_model(named) if named else newest_model(pruned=True if config.use_pruned else None)
+def score_checkpoints(config: TestConfig) -> list[TestResult]:
+    """Score checkpoints on the images of a split and write a workbook and its JSON for each.
 
-
-def evaluation_content(
-    network: Network, split: Split, result: Evaluation, config: TestConfig, started: str
-) -> dict[str, Any]:
-    """Everything the workbook and the JSON file say, as plain values; None is blank."""
-    scores = result.scores
-    content = {
-        "summary": _summary(network, result, config),
-        "per_class": scores.per_class(S2DS.classes),
-        "confusion": {
-            "classes": list(S2DS.classes),
-            "counts": scores.matrix.tolist(),
-            "row_normalized": scores.row_normalized(),
-        },
-        "per_image": [_image_row(image, S2DS) for image in result.images],
-    }
-    return content | {"run": _run_facts(config, split, result.seconds, started)}
-
-
-def test(config: TestConfig) -> TestResult:
-    """Score a checkpoint on whole images at their own size and write the workbook and its JSON.
+    Images are scored whole at their own size, unless ``config`` asks for something else, which every table then says.
 
     Raises:
         UserError: for anything the user can fix.
     """
     set_threads(config.threads)
-    device = choose_device(config.device)
-    file = model_file(config)
+    files = model_files(config)
     split = find_split(Path(config.test_dir) if config.test_dir else data_folder() / "test", S2DS)
-    print(f"model    {file}\ntest     {len(split.pairs)} images in {split.folder}")
-    network = load_checkpoint(file, config.trust_pickle)
-    require_classes(network, S2DS)
-    workbook = Path(config.output) if config.output else METRICS / f"{file.stem}.xlsx"
-    check_writable(workbook.parent)
-    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    predictor = Predictor(network, device, autocast_type(config.amp, device), config.channels_last)
-    dataset = SegmentationDataset(split)
-    result = evaluate(predictor, whole_images(dataset, config.workers), len(dataset), "testing")
-    content = evaluation_content(network, split, result, config, started)
-    start = time.perf_counter()
-    write_workbook(content, workbook)
-    content["run"]["seconds"]["writing"] = round(time.perf_counter() - start, 3)
-    return TestResult(content, workbook, write_json(workbook.with_suffix(".json"), content))
+    print(f"{'models' if len(files) > 1 else 'model'}    {', '.join(map(str, files))}")
+    print(f"test     {len(split.pairs)} images in {split.folder}")
+    _scales(config, split, Framing(config.resize, config.crop))
+    choose_device(config.device)
+    own = Path(config.output) if config.output and len(files) == 1 else None
+    workbooks = {file: own or METRICS / f"{file.stem}.xlsx" for file in files}
+    networks = {file: load_checkpoint(file, config.trust_pickle) for file in files}
+    for network in networks.values():
+        require_classes(network, S2DS)
+    for workbook in workbooks.values():
+        check_writable(workbook.parent)
+    latencies = _latencies(networks, config)
+    return [_test(networks[file], split, workbooks[file], config, latencies.get(file)) for file in files]
+
+
+def test(config: TestConfig) -> TestResult:
+    """Score one checkpoint (see ``score_checkpoints``)."""
+    return score_checkpoints(config)[0]
+
+
+def score_and_compare(config: TestConfig) -> CompareResult:
+    """Score several checkpoints on the same images and compare them with the first (see ``score_checkpoints``, ``compare``)."""
+    results = score_checkpoints(replace(config, output=None))
+    files = tuple(str(result.json) for result in results)
+    output = config.output or str(METRICS / "comparison.xlsx")
+    return compare(CompareConfig(files=files, baseline=files[0], output=output, seed=config.seed))
 
 
 test.__test__ = False  # type: ignore[attr-defined]
@@ -165,4 +182,5 @@ test.__test__ = False  # type: ignore[attr-defined]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line of ``test.py``, score, print the table."""
-    print(test(parse(TestConfig, "Score a checkpoint on whole images.", argv, "test.py")))
+    config = parse(TestConfig, "Score checkpoints on whole images; several are compared.", argv, "test.py")
+    print(score_and_compare(config) if len(config.weights + config.pruned_model) > 1 else test(config))

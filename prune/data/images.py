@@ -79,6 +79,16 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return np.array(image.convert("RGB"))
 
 
+def read_gray(path: Path) -> NDArray[np.uint8]:
+    """Read a mask as gray levels uint8 (H, W): the stored values of one channel, else the luminance of the color."""
+    image = _open(path)
+    if image.mode in _WIDE_GRAY_MODES:
+        return _to_eight_bit(np.asarray(image))
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8)
+    return np.array(image if image.mode in ("L", "P") else image.convert("RGB").convert("L"))
+
+
 def read_id_label(path: Path, classes: ClassSet) -> NDArray[np.uint8]:
     """Read a label image of class ids as uint8 (H, W) with ids 0…C−1 and ``IGNORE_INDEX``.
 

@@ -78,3 +78,6 @@ S2DS = ClassSet(
     ignored_ids=(7, IGNORE_INDEX),
 )
 """Structural Defects Dataset (Benz & Rodehorst, GCPR 2022)."""
+
+CRACK = ClassSet("crack", ("Background", "Crack"), ((0, 0, 0), (255, 255, 255)))
+"""Cracks and nothing else."""

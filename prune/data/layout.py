@@ -57,6 +57,19 @@ class Split:
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()[:16]
 
+    def label_fingerprint(self) -> str:
+        """Fingerprint of the labels alone (see ``label_fingerprint``), whatever files and photographs they belong to."""
+        return label_fingerprint((pair.stem, self.read_label(pair)) for pair in self.pairs)
+
+
+def label_fingerprint(labels: Iterable[tuple[str, NDArray[np.uint8]]]) -> str:
+    """SHA-256 (first 16 hex digits) over stems and class ids: the same labels in any file format, the same string."""
+    digest = hashlib.sha256()
+    for stem, label in labels:
+        digest.update(f"{stem} {label.shape}".encode())
+        digest.update(label.tobytes())
+    return digest.hexdigest()[:16]
+
 
 def _by_stem(files: Iterable[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}

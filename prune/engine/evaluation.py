@@ -1,8 +1,16 @@
-"""Score a network on whole images: one matrix over the whole set, and one per image."""
+"""Score a network on whole images: count every image once, in worker processes while the network goes on."""
 
+import multiprocessing
+import signal
+import sys
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,23 +20,40 @@ from tqdm import tqdm
 
 from prune.data.dataset import Sample
 from prune.data.labels import IGNORE_INDEX
-from prune.metrics.confusion import Scores, confusion_matrix
+from prune.metrics.calibration import calibration_counts
+from prune.metrics.confusion import Scores
+from prune.metrics.image import ImageCounts, ImageScorer
 from prune.predict import Predictor
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What happened on one image; ``loss_sum`` is the cross entropy summed over its valid pixels."""
+    """What happened on one image.
+
+    Args:
+        stem: Name of the image.
+        height: In px.
+        width: In px.
+        counts: Everything counted.
+        loss_sum: Cross entropy summed over its labeled pixels; NaN when only a class map was there.
+        calibration: Counts of ``prune.metrics.calibration``; empty when not asked for.
+    """
 
     stem: str
     height: int
     width: int
-    matrix: NDArray[np.int64]
-    loss_sum: float
+    counts: ImageCounts
+    loss_sum: float = float("nan")
+    calibration: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    @property
+    def matrix(self) -> NDArray[np.int64]:
+        """Confusion matrix int64 (C, C), rows = label."""
+        return self.counts.matrix
 
     @property
     def loss(self) -> float:
-        """Cross entropy per valid pixel, NaN without any."""
+        """Cross entropy per labeled pixel, NaN without any."""
         return self.loss_sum / self.matrix.sum() if self.matrix.any() else float("nan")
 
 
@@ -46,43 +71,126 @@ class Evaluation:
 
     @property
     def loss(self) -> float:
-        """Cross entropy per valid pixel over all images."""
+        """Cross entropy per labeled pixel over all images."""
         pixels = sum(int(i.matrix.sum()) for i in self.images)
         return sum(i.loss_sum for i in self.images) / pixels if pixels else float("nan")
 
+    def pooled(self, name: str) -> float:
+        """A count of the crack class summed over all images."""
+        return sum(i.counts.crack[name] for i in self.images)
 
-def _score(predictor: Predictor, sample: Sample, seconds: dict[str, float]) -> ImageResult:
-    classes = len(predictor.network.classes)
-    matrix, loss = np.zeros((classes, classes), dtype=np.int64), 0.0
-    start = time.perf_counter()
+
+@contextmanager
+def scoring_pool(workers: int) -> Iterator[Callable[..., "Future[ImageCounts]"]]:
+    """Yield a ``submit(function, *arguments)`` that runs in worker processes; with 0 workers it runs at once, here.
+
+    The processes are forked where the platform can: they only need NumPy and SciPy, which are loaded already.
+    """
+    if not workers:
+        yield _at_once
+        return
+    start = "fork" if sys.platform == "linux" else "spawn"
+    with ProcessPoolExecutor(workers, multiprocessing.get_context(start), _leave_ctrl_c_to_the_parent) as pool:
+        try:
+            pool.submit(int).result()  # forks now, before the network's threads are busy
+            yield pool.submit
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _at_once(function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+    future: Future[Any] = Future()
+    future.set_result(function(*arguments))
+    return future
+
+
+@dataclass
+class _Forward:
+    """The class map of one image, and what only the logits can tell."""
+
+    class_map: NDArray[np.uint8]
+    loss_sum: float = 0.0
+    calibration: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def add(self, rows: slice, columns: slice, logits: torch.Tensor, label: torch.Tensor, crack: int | None) -> None:
+        """Count the confidences of one window; ``label`` (h, w) has 255 where nothing is labeled."""
+        probabilities = logits.softmax(0)
+        confidence, predicted = probabilities.max(0)
+        known = label != IGNORE_INDEX
+        parts = [calibration_counts("top", confidence[known].cpu().numpy(), (predicted == label)[known].cpu().numpy())]
+        if crack is not None:
+            crack_probability = probabilities[crack][known].cpu().numpy()
+            parts.append(calibration_counts("crack", crack_probability, (label == crack)[known].cpu().numpy()))
+        for name, values in {k: v for part in parts for k, v in part.items()}.items():
+            self.calibration[name] = self.calibration.get(name, 0.0) + values
+
+
+def _forward(predictor: Predictor, sample: Sample, crack: int | None, calibrate: bool) -> _Forward:
+    result = _Forward(np.empty(tuple(sample.label.shape), np.uint8))
     for window in predictor.windows(sample.image):
-        if window.logits.is_cuda:
-            torch.cuda.synchronize()
-        seconds["network"] += time.perf_counter() - start
-        start = time.perf_counter()
-        label = sample.label[window.rows, window.columns]
-        target = label.to(window.logits.device)
-        loss += float(F.cross_entropy(window.logits[None], target[None], ignore_index=IGNORE_INDEX, reduction="sum"))
-        matrix += confusion_matrix(window.logits.argmax(0).cpu().numpy(), label.numpy(), classes)
-        seconds["scoring"] += time.perf_counter() - start
-        start = time.perf_counter()
-    height, width = sample.label.shape
-    return ImageResult(sample.stem, height, width, matrix, loss)
+        target = sample.label[window.rows, window.columns].to(window.logits.device)
+        loss = F.cross_entropy(window.logits[None], target[None], ignore_index=IGNORE_INDEX, reduction="sum")
+        result.loss_sum += float(loss)
+        result.class_map[window.rows, window.columns] = window.logits.argmax(0).to(torch.uint8).cpu().numpy()
+        if calibrate:
+            result.add(window.rows, window.columns, window.logits, target, crack)
+    return result
 
 
-def evaluate(predictor: Predictor, samples: Iterable[Sample], total: int, label: str = "") -> Evaluation:
+def _finished(stem: str, size: tuple[int, int], seen: _Forward, counted: "Future[ImageCounts]") -> ImageResult:
+    return ImageResult(stem, *size, counted.result(), seen.loss_sum, seen.calibration)
+
+
+def evaluate(
+    predictor: Predictor,
+    samples: Iterable[Sample],
+    total: int,
+    label: str = "",
+    *,
+    scorer: ImageScorer | None = None,
+    workers: int = 0,
+    calibrate: bool = False,
+) -> Evaluation:
     """Run the network over whole images and count.
+
+    The result does not depend on the number of workers.
 
     Args:
         predictor: The network, ready for prediction.
         samples: Whole images uint8 (3, H, W) with labels int64 (H, W); sizes may differ.
         total: How many there are, for the progress bar.
         label: What the progress bar says; nothing shows when it is empty.
+        scorer: Counts an image; None = the confusion matrix and what training logs.
+        workers: Processes that count while the network goes on to the next image; 0 = none.
+        calibrate: Count confidences too.
     """
-    result = Evaluation()
-    start = time.perf_counter()
-    for sample in tqdm(samples, total=total, desc=label, unit="image", disable=not label, leave=False):
-        result.seconds["reading"] += time.perf_counter() - start
-        result.images.append(_score(predictor, sample, result.seconds))
+    classes = predictor.network.classes
+    scorer = scorer or ImageScorer(len(classes), classes.index("crack"))
+    result, pending = Evaluation(), deque[Callable[[], ImageResult]]()
+
+    def collect(most: int) -> None:
         start = time.perf_counter()
+        while len(pending) > most:
+            result.images.append(pending.popleft()())
+        result.seconds["scoring"] += time.perf_counter() - start
+
+    with scoring_pool(workers) as submit:
+        start = time.perf_counter()
+        for sample in tqdm(samples, total=total, desc=label, unit="image", disable=not label, leave=False):
+            read = time.perf_counter()
+            result.seconds["reading"] += read - start
+            seen = _forward(predictor, sample, scorer.crack, calibrate)
+            start = time.perf_counter()
+            result.seconds["network"] += start - read
+            counted = submit(scorer, seen.class_map, sample.label.to(torch.uint8).numpy())
+            pending.append(partial(_finished, sample.stem, tuple(sample.label.shape), seen, counted))
+            result.seconds["scoring"] += time.perf_counter() - start
+            collect(2 * workers)
+            start = time.perf_counter()
+        collect(0)
     return result

@@ -27,15 +27,28 @@ def confusion_matrix(
     return np.bincount(codes, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> Scores1D:
-    """Quotient per class; NaN where 0/0."""
-    out = np.full(numerator.shape, np.nan)
+def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Scores1D:
+    """Quotient, element by element; NaN where the denominator is 0."""
+    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
+    out = np.full(np.broadcast(numerator, denominator).shape, np.nan)
     return np.divide(numerator, denominator, out=out, where=denominator > 0)
 
 
-def _mean(values: Scores1D) -> float:
-    """Mean, NaN for an empty selection (without NumPy's warning)."""
-    return float(values.mean()) if values.size else float("nan")
+def pixel_scores(matrix: NDArray[Any]) -> dict[str, Scores1D]:
+    """The scores of ``Scores`` by name, for one confusion matrix (C, C) or for many (…, C, C) at once."""
+    hits = matrix.diagonal(axis1=-2, axis2=-1)
+    labeled, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    iou, present = ratio(hits, labeled + predicted - hits), labeled > 0
+    known = np.where(present, np.nan_to_num(iou), 0.0)
+    return {
+        "iou": iou,
+        "precision": ratio(hits, predicted),
+        "recall": ratio(hits, labeled),
+        "f1": ratio(2 * hits, labeled + predicted),
+        "miou": ratio(known.sum(axis=-1), present.sum(axis=-1)),
+        "miou_defects": ratio(known[..., 1:].sum(axis=-1), present[..., 1:].sum(axis=-1)),
+        "pixel_accuracy": ratio(hits.sum(axis=-1), matrix.sum(axis=(-2, -1))),
+    }
 
 
 @dataclass(frozen=True)
@@ -64,21 +77,9 @@ class Scores:
     @classmethod
     def of(cls, matrix: NDArray[np.int64]) -> "Scores":
         """Score a confusion matrix int64 (C, C)."""
-        hits, labeled, predicted = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
-        iou = _ratio(hits, labeled + predicted - hits)
-        present = labeled > 0
-        total = matrix.sum()
-        return cls(
-            matrix=matrix,
-            iou=iou,
-            precision=_ratio(hits, predicted),
-            recall=_ratio(hits, labeled),
-            f1=_ratio(2 * hits, labeled + predicted),
-            support=labeled,
-            miou=_mean(iou[present]),
-            miou_defects=_mean(iou[1:][present[1:]]),
-            pixel_accuracy=float(hits.sum() / total) if total else float("nan"),
-        )
+        found = pixel_scores(matrix)
+        means = {name: float(found[name]) for name in ("miou", "miou_defects", "pixel_accuracy")}
+        return cls(matrix, found["iou"], found["precision"], found["recall"], found["f1"], matrix.sum(axis=1), **means)
 
     def per_class(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
         """One row per class with the keys class, iou, precision, recall, f1, support; None where there is no score."""
@@ -96,7 +97,7 @@ class Scores:
 
     def row_normalized(self) -> list[list[float | None]]:
         """The matrix with every row divided by its sum; rows of absent classes are None."""
-        return [[blank(v) for v in _ratio(row, np.full_like(row, row.sum()))] for row in self.matrix]
+        return [[blank(v) for v in ratio(row, row.sum())] for row in self.matrix]
 
 
 def blank(value: float) -> float | None:

@@ -11,6 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from prune.files import atomic_path
+from prune.metrics.calibration import KINDS
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
 """Okabe-Ito and gray: distinguishable with every kind of color vision."""
@@ -24,7 +25,7 @@ Row = Mapping[str, Any]
 Series = Mapping[str, Sequence[float | None]]
 
 
-def _figure(width: float, height: float, title: str) -> Figure:
+def empty_figure(width: float, height: float, title: str) -> Figure:
     """An empty figure of the given size in inches that keeps its parts from overlapping."""
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.05))
     if title:
@@ -32,7 +33,7 @@ def _figure(width: float, height: float, title: str) -> Figure:
     return figure
 
 
-def _legend(figure: Figure, columns: int) -> None:
+def shared_legend(figure: Figure, columns: int) -> None:
     """One legend for all axes, below them; a label that several axes share appears once."""
     entries: dict[str, Any] = {}
     for axes in figure.axes:
@@ -43,14 +44,15 @@ def _legend(figure: Figure, columns: int) -> None:
         figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, frameon=False)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, atomically, and return ``path``."""
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130, facecolor="white", format="png")
     return path
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
     """Light grid and no box; an empty chart says so."""
     if not axes.has_data():
         axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", color=DENSE)
@@ -73,7 +75,7 @@ def _bars(axes: Axes, labels: Sequence[str], series: Series, colors: Sequence[st
     axes.set_xlim(-0.6, max(1, len(labels)) - 0.4)
     top = max([v for values in series.values() for v in values if v is not None], default=0.0)
     axes.set_ylim(0, min(1.08, max(0.1, top * 1.18)))
-    _plain(axes)
+    plain(axes)
 
 
 def _dense(rows: Sequence[Row]) -> Row:
@@ -85,7 +87,7 @@ def _criteria_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
     criteria = list(dict.fromkeys(row["criterion"] for row in rows if row["stage"] != "dense"))
     stages = [stage for stage in ("pruned", "fine-tuned") if any(row["stage"] == stage for row in rows)]
     found = {(row["criterion"], row["stage"]): row for row in rows}
-    figure = _figure(max(9.0, 2 + 2.2 * len(criteria)), 4.6, title)
+    figure = empty_figure(max(9.0, 2 + 2.2 * len(criteria)), 4.6, title)
     for number, (key, label) in enumerate(SCORES, 1):
         axes = figure.add_subplot(1, 2, number)
         series = {stage: [found.get((c, stage), {}).get(key) for c in criteria] for stage in stages}
@@ -98,8 +100,8 @@ def _criteria_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
             text.set(va="center", fontsize=8, color=DENSE)
         axes.set_ylabel(f"{label} (0 to 1)")
         axes.set_xlabel("criterion")
-    _legend(figure, 3)
-    return _save(figure, path)
+    shared_legend(figure, 3)
+    return save(figure, path)
 
 
 def _kept(rows: Sequence[Row]) -> list[tuple[str, str, str, Row]]:
@@ -117,19 +119,19 @@ def _class_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
     kept = _kept(rows)
     names = list(dict.fromkeys(name for *_, row in kept for name in row["per_class"]))
     classes = [name for name in names if any(row["per_class"].get(name) is not None for *_, row in kept)]
-    figure = _figure(max(8.0, 2 + 0.4 * len(classes) * len(kept)), 4.6, title)
+    figure = empty_figure(max(8.0, 2 + 0.4 * len(classes) * len(kept)), 4.6, title)
     axes = figure.add_subplot()
     series = {name: [row["per_class"].get(c) for c in classes] for name, _, _, row in kept}
     _bars(axes, classes, series, [color for _, color, _, _ in kept])
     axes.set_ylabel("IoU (0 to 1)")
     axes.set_xlabel("class (those neither labeled nor predicted are left out)")
-    _legend(figure, 8)
-    return _save(figure, path)
+    shared_legend(figure, 8)
+    return save(figure, path)
 
 
 def _cost_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
     """Accuracy over MACs and over latency of the dense and the fine-tuned networks."""
-    figure = _figure(10, 7, title)
+    figure = empty_figure(10, 7, title)
     panels = [(score, cost) for score in SCORES for cost in COSTS]
     for number, ((key, label), (cost, unit, cost_label)) in enumerate(panels, 1):
         axes = figure.add_subplot(2, 2, number)
@@ -143,10 +145,10 @@ def _cost_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
         axes.set_ylim(max(0, axes.get_ylim()[0]), min(1.02, axes.get_ylim()[1]))
         axes.set_xlabel(cost_label)
         axes.set_ylabel(f"{label} (0 to 1)")
-        _plain(axes)
+        plain(axes)
         axes.grid(axis="x", alpha=0.3, linewidth=0.6)
-    _legend(figure, 8)
-    return _save(figure, path)
+    shared_legend(figure, 8)
+    return save(figure, path)
 
 
 def study_charts(rows: Sequence[Row], folder: Path, *, title: str) -> list[Path]:
@@ -169,6 +171,38 @@ def study_charts(rows: Sequence[Row], folder: Path, *, title: str) -> list[Path]
     ]
 
 
+def reliability_chart(calibration: Mapping[str, Sequence[Row]], path: Path, *, title: str = "") -> Path:
+    """Draw frequency over mean confidence, and the share of pixels per bin, for every kind of confidence counted.
+
+    Args:
+        calibration: Bins by kind, as ``prune.metrics.calibration.reliability`` gives them.
+        path: PNG file to write.
+        title: What network on what data.
+
+    Raises:
+        UserError: when the file cannot be written.
+    """
+    figure = empty_figure(5 * max(1, len(calibration)), 6, title)
+    for number, (kind, bins) in enumerate(calibration.items(), 1):
+        axes = figure.add_subplot(1, len(calibration), number)
+        shown = [row for row in bins if row["pixels"]]
+        total = sum(row["pixels"] for row in shown)
+        widths = [row["high"] - row["low"] for row in shown]
+        shares = [row["pixels"] / total for row in shown]
+        axes.bar([r["low"] for r in shown], shares, widths, align="edge", color="#D9D9D9", label="share of pixels")
+        axes.plot([0, 1], [0, 1], color=DENSE, linestyle="--", linewidth=1, label="perfect")
+        confidence, frequency = ([row[key] for row in shown] for key in ("confidence", "frequency"))
+        axes.plot(confidence, frequency, color=COLORS[0], marker="o", ms=4, label="network")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_aspect("equal")
+        axes.set_xlabel(KINDS[kind])
+        axes.set_ylabel("frequency" if kind == "crack" else "share that is right")
+        plain(axes)
+    shared_legend(figure, 3)
+    return save(figure, path)
+
+
 def _number(value: Any) -> float:
     """A history value as a float; None and the empty text of a CSV file become NaN, which leaves a gap in a line."""
     return float("nan") if value in (None, "") else float(value)
@@ -186,7 +220,7 @@ def _lines(axes: Axes, history: Sequence[Row], columns: Mapping[str, str], label
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _plain(axes)
+    plain(axes)
     if axes.get_lines() and len(columns) > 1:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
 
@@ -208,7 +242,7 @@ def training_curves(history: Sequence[Row], path: Path, *, title: str = "") -> P
         c: c.removeprefix(prefix) for c in dict.fromkeys(k for row in history for k in row) if c.startswith(prefix)
     }
     means = {"val_miou": "mIoU", "val_miou_defects": "mIoU defects", "val_pixel_accuracy": "pixel accuracy"}
-    figure = _figure(12, 7, title)
+    figure = empty_figure(12, 7, title)
     panels: Sequence[tuple[Mapping[str, str], str]] = (
         ({"train_loss": "training", "val_loss": "validation"}, "loss per pixel"),
         (means, "validation score (0 to 1)"),
@@ -222,4 +256,4 @@ def training_curves(history: Sequence[Row], path: Path, *, title: str = "") -> P
             axes.set_ylim(0, 1)
         else:
             axes.set_ylim(bottom=0)
-    return _save(figure, path)
+    return save(figure, path)

@@ -1,0 +1,143 @@
+"""``python -m prune score``: masks of any program and labels in, the same workbook and JSON as ``test.py`` out."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from prune.commands.scoring import TestResult, conditions, crack_settings, now, run_facts, write_result
+from prune.config import ScoreConfig, parse
+from prune.data.labels import IGNORE_INDEX
+from prune.data.layout import label_fingerprint
+from prune.data.masks import BinaryMasks, classes_called, files_by_stem, label_files, read_class_mask, read_probability
+from prune.data.scale import read_scales
+from prune.engine.evaluation import scoring_pool
+from prune.errors import UserError
+from prune.files import METRICS, check_writable
+from prune.metrics.calibration import calibration_counts
+from prune.metrics.image import ImageCounts, ImageScorer
+from prune.metrics.statistics import Statistics
+from prune.report.content import Scored, evaluation_content
+
+Mask = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """Predicted masks and labels by stem, and how each are read."""
+
+    predictions: dict[str, Path]
+    labels: dict[str, Path]
+    read_prediction: Callable[[Path], Mask]
+    read_label: Callable[[Path], Mask]
+
+    def read(self, stem: str, classes: int) -> tuple[Mask, Mask]:
+        """Prediction and label of one image, checked against each other."""
+        file = self.predictions[stem]
+        prediction, label = self.read_prediction(file), self.read_label(self.labels[stem])
+        if prediction.shape != label.shape:
+            found, expected = (f"{m.shape[1]}x{m.shape[0]}" for m in (prediction, label))
+            raise UserError(f"{file}: expected the size of its label, {expected}, found {found}")
+        if prediction.max(initial=0) >= classes:
+            raise UserError(f"{file}: expected ids 0 to {classes - 1}, found ignored pixels in a prediction")
+        return prediction, label
+
+
+def _masks(config: ScoreConfig) -> _Masks:
+    """Pair the files of both folders by stem; predictions without a label are left out with a note."""
+    labels = label_files(Path(str(config.label_dir)))
+    predictions = files_by_stem(Path(str(config.pred_dir)))
+    missing = sorted(labels.keys() - predictions.keys())
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise UserError(f"{labels[missing[0]]}: no prediction with the same stem in {config.pred_dir}{more}")
+    extra = len(predictions.keys() - labels.keys())
+    if extra:
+        print(f"note     {extra} predictions have no label and are left out")
+    if config.classes == "s2ds":
+        return _Masks(predictions, labels, read_class_mask, read_class_mask)
+    readers = [BinaryMasks.of([files[stem] for stem in labels]) for files in (predictions, labels)]
+    return _Masks(predictions, labels, *readers)
+
+
+def _probabilities(config: ScoreConfig, label: Mask, stem: str, files: dict[str, Path], crack: int) -> dict[str, Any]:
+    """Calibration counts of one image from its stored probabilities; empty when there are none."""
+    if not config.probabilities:
+        return {}
+    if stem not in files:
+        raise UserError(f"{config.probabilities}: no probabilities for the image {stem}")
+    probability = read_probability(files[stem])
+    if probability.shape != label.shape:
+        raise UserError(f"{files[stem]}: expected the size of its label, {label.shape}, found {probability.shape}")
+    known = label != IGNORE_INDEX
+    return calibration_counts("crack", probability[known], label[known] == crack)
+
+
+def score(config: ScoreConfig) -> TestResult:
+    """Score masks against labels and write the workbook and its JSON.
+
+    Raises:
+        UserError: for missing, unreadable or unpaired files, sizes that differ, and unknown ids or colors.
+    """
+    classes, settings, started = classes_called(config.classes), crack_settings(config), now()
+    masks = _masks(config)
+    stems = sorted(masks.labels)
+    print(f"masks    {config.pred_dir}\nlabels   {len(stems)} in {config.label_dir}")
+    scales = read_scales(config.mm_per_pixel, stems) if config.mm_per_pixel else None
+    stored = files_by_stem(Path(config.probabilities), (".npy",)) if config.probabilities else {}
+    name = Path(str(config.pred_dir)).resolve().name
+    workbook = Path(config.output) if config.output else METRICS / f"{name}.xlsx"
+    check_writable(workbook.parent)
+    crack = classes.index("crack")
+    assert crack is not None
+    scorer, begin = ImageScorer(len(classes), crack, settings), time.perf_counter()
+    pending: list[Future[ImageCounts]] = []
+    images: list[Scored] = []
+    calibration: list[dict[str, Any]] = []
+    with scoring_pool(config.workers) as submit:
+        for number, stem in enumerate(tqdm(stems, desc="scoring", unit="image", leave=False)):
+            prediction, label = masks.read(stem, len(classes))
+            images.append(Scored(stem, label.shape[0], label.shape[1], float("nan")))
+            calibration.append(_probabilities(config, label, stem, stored, crack))
+            pending.append(submit(scorer, prediction, label))
+            if number >= 4 * max(1, config.workers):  # no more waiting masks in memory than that
+                pending[number - 4 * max(1, config.workers)].result()
+        counts = {stem: future.result() for stem, future in zip(stems, pending, strict=True)}
+    statistics = Statistics.of(
+        counts, settings, crack, scales=scales, calibration=calibration if config.probabilities else ()
+    )
+    data = {
+        "folder": str(config.label_dir),
+        "layout": "masks",
+        "images": len(stems),
+        "fingerprint": None,
+        "labels": label_fingerprint((stem, masks.read_label(masks.labels[stem])) for stem in stems),
+    }
+    content = evaluation_content(
+        images,
+        statistics,
+        classes,
+        conditions(config, "whole images"),
+        summary=_summary(name, str(config.pred_dir)),
+        run=run_facts(config, data, {"scoring": time.perf_counter() - begin}, started),
+    )
+    return write_result(content, workbook)
+
+
+def _summary(name: str, folder: str) -> dict[str, Any]:
+    """Masks have a name and a place; what they cost nobody knows."""
+    unknown = dict.fromkeys(("parameters", "macs", "file_mib", "latency_ms", "latency_threads"))
+    text = dict.fromkeys(("macs_input", "latency_input", "latency_device", "latency_started"), "")
+    return {"model": name, "file": folder, "architecture": "masks of another program", "lineage": [], **unknown, **text}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, score, print the table."""
+    description = "Score masks made by any program against labels."
+    print(score(parse(ScoreConfig, description, argv, "python -m prune score")))

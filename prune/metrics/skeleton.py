@@ -1,0 +1,248 @@
+"""The centre line of a crack as a graph of pixels: length, direction and local width along it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from prune.metrics.thinning import thin
+
+Mask = NDArray[np.bool_]
+Points = NDArray[np.int64]
+Floats = NDArray[np.float64]
+HALF_NEIGHBORHOOD = ((0, 1), (1, 0), (1, 1), (1, -1))
+"""One of the two directions of each of the eight neighbor relations: straight ones first."""
+SMOOTHING = 10
+"""Rounds of (¼, ½, ¼) averaging of the coordinates along the line before steps are summed: about a Gaussian of 2 px.
+
+Plain steps of 1 and √2 overestimate a digitized straight line by up to 8 % (at 22.5°); smoothed, by under 1 %.
+"""
+DIRECTION_PIXELS = 5
+"""Pixels of the line, at least, that the direction at its end is taken from."""
+RAY_STEP = 0.125
+STEP, REACH = 0.5, 1.5
+"""Sampling step of the cut across the line, and how far beyond the nearest background it may reach, in px."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The pixels of a thinned mask and which of them are neighbors.
+
+    Args:
+        points: int64 (N, 2), row and column of every pixel.
+        edges: int64 (E, 2), pairs of indices of neighboring pixels.
+        degree: int64 (N,), neighbors per pixel: 1 = free end, 3 and more = junction.
+    """
+
+    points: Points
+    edges: Points
+    degree: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, points: Points, shape: tuple[int, int]) -> "Graph":
+        """The graph of pixels int64 (N, 2) of an image of ``shape``."""
+        edges = _edges(points, shape)
+        return cls(points, edges, np.bincount(edges.ravel(), minlength=len(points)))
+
+    def neighbors(self) -> list[list[int]]:
+        """The indices of the neighbors of every pixel."""
+        found: list[list[int]] = [[] for _ in self.points]
+        for first, second in self.edges.tolist():
+            found[first].append(second)
+            found[second].append(first)
+        return found
+
+    def smooth(self, values: NDArray[Any]) -> Floats:
+        """Average values float64 (N, …) along the lines; those of free ends and junctions stay."""
+        values = values.astype(float)
+        interior = self.degree == 2
+        ends = np.concatenate([self.edges, self.edges[:, ::-1]])
+        ends = ends[interior[ends[:, 0]]]
+        first, second = ends[np.argsort(ends[:, 0], kind="stable"), 1].reshape(-1, 2).T
+        for _ in range(SMOOTHING):
+            values[interior] = values[interior] / 2 + (values[first] + values[second]) / 4
+        return values
+
+
+@dataclass(frozen=True)
+class CenterLine:
+    """The line in the middle of a crack.
+
+    Args:
+        graph: Its pixels.
+        places: float64 (N, 2), their coordinates, smoothed along the line.
+        width: float64 (N,), width of the mask across the line in px; NaN when the mask has no background at all.
+        length: Length of the line in px, up to where the mask ends.
+    """
+
+    graph: Graph
+    places: Floats
+    width: Floats
+    length: float
+
+    @property
+    def steps(self) -> Floats:
+        """Vectors float64 (E, 2) along the edges: rows down, columns right, in px."""
+        return self.places[self.graph.edges[:, 1]] - self.places[self.graph.edges[:, 0]]
+
+
+def _edges(points: Points, shape: tuple[int, int]) -> Points:
+    """Pairs of 8-neighbors, without diagonals that cut a corner of the line."""
+    index = np.full((shape[0] + 2, shape[1] + 2), -1, dtype=np.int64)
+    rows, columns = points[:, 0] + 1, points[:, 1] + 1
+    index[rows, columns] = np.arange(len(points))
+    found = []
+    for down, right in HALF_NEIGHBORHOOD:
+        other = index[rows + down, columns + right]
+        keep = other >= 0
+        if down and right:
+            keep &= (index[rows, columns + right] < 0) & (index[rows + down, columns] < 0)
+        found.append(np.stack([np.flatnonzero(keep), other[keep]], axis=1))
+    return np.concatenate(found)
+
+
+def _nearest_background(points: Points, mask: Mask) -> tuple[Floats, Floats]:
+    """Distance in px float64 (N,) and unit direction float64 (N, 2) from mask pixels to the nearest background pixel."""
+    background = np.argwhere(_rim(mask))
+    if not len(background):
+        return np.full(len(points), np.nan), np.zeros((len(points), 2))
+    distance, nearest = cKDTree(background).query(points)
+    return distance, (points - background[nearest]) / distance[:, None]
+
+
+def _rim(mask: Mask) -> Mask:
+    """Background pixels with a mask pixel among their four neighbors: the nearest background is always one of them."""
+    near = np.zeros_like(mask)
+    near[1:] |= mask[:-1]
+    near[:-1] |= mask[1:]
+    near[:, 1:] |= mask[:, :-1]
+    near[:, :-1] |= mask[:, 1:]
+    return near & ~mask
+
+
+def _spurs(graph: Graph, distance: Floats) -> Mask:
+    """Pixels bool (N,) of the short branches that thinning grows into the corners of wide strokes.
+
+    A spur is a branch between one junction and a free end that does not stand out of the stroke: its tip is no farther
+    from the junction than the corner of the stroke, √2 times the ``distance`` to the background there.
+    """
+    inner = graph.degree < 3
+    if inner.all():
+        return ~inner
+    link = graph.edges[inner[graph.edges].all(axis=1)]
+    adjacency = coo_array((np.ones(len(link)), (link[:, 0], link[:, 1])), shape=(len(inner),) * 2)
+    count, branch = connected_components(adjacency, directed=False)
+    ends = np.bincount(branch[inner & (graph.degree <= 1)], minlength=count)
+    crossing = graph.edges[inner[graph.edges].sum(axis=1) == 1]
+    flipped = np.where(inner[crossing[:, :1]], crossing, crossing[:, ::-1])
+    contacts = np.bincount(branch[flipped[:, 0]], minlength=count)
+    junction = np.zeros(count, dtype=np.int64)
+    junction[branch[flipped[:, 0]]] = flipped[:, 1]
+    farthest = np.zeros(count)
+    np.maximum.at(farthest, branch, np.linalg.norm(graph.points - graph.points[junction[branch]], axis=1))
+    short = (ends == 1) & (contacts == 1) & (farthest <= np.sqrt(2) * distance[junction] + 1)
+    return inner & short[branch]
+
+
+def _normals(graph: Graph, places: Floats, toward_background: Floats) -> Floats:
+    """Unit vectors float64 (N, 2) across the line; where it has no one direction, those toward the background."""
+    down, right = (places[graph.edges[:, 1]] - places[graph.edges[:, 0]]).T
+    # Axes, not arrows: angles are doubled, so that the order of the two pixels of an edge does not matter.
+    length, angle = np.hypot(down, right), 2 * np.arctan2(down, right)
+    ends, size = graph.edges.T.ravel(), len(places)
+    cosines, sines = (np.bincount(ends, np.tile(length * f(angle), 2), minlength=size) for f in (np.cos, np.sin))
+    direction = np.arctan2(sines, cosines) / 2
+    vague = (graph.degree > 2) | (np.hypot(cosines, sines) < 1e-9)
+    return np.where(vague[:, None], toward_background, np.stack([np.cos(direction), -np.sin(direction)], axis=1))
+
+
+def _width(points: Points, mask: Mask, distance: Floats, normals: Floats) -> Floats:
+    """Length of the cut through the mask across the line, in px.
+
+    The distance to the nearest background pixel knows the width only to a pixel or so, because it counts from pixel
+    center to pixel center; so it only bounds the cut, which sums the interpolated mask along the normal.
+    """
+    values, width = mask.astype(np.float32), np.zeros(len(points))
+    for offset in np.arange(STEP / 2, distance.max() + REACH, STEP):
+        near = np.flatnonzero(offset <= distance + REACH)
+        for side in (offset, -offset):
+            places = (points[near] + side * normals[near]).T
+            width[near] += STEP * map_coordinates(values, places, order=1, mode="grid-constant", prefilter=False)
+    return width
+
+
+def _walk(tip: int, neighbors: list[list[int]]) -> Iterator[int]:
+    """The pixels from a free end inward, the end first, up to a fork or the other end."""
+    last, here = -1, tip
+    while True:
+        yield here
+        forward = [n for n in neighbors[here] if n != last]
+        if len(forward) != 1:
+            return
+        last, here = here, forward[0]
+
+
+def _straight_end(tip: int, neighbors: list[list[int]], places: Floats, distance: Floats) -> tuple[list[int], Floats]:
+    """The pixels from a free end to the first one the corners of the stroke cannot bend, and the direction out there."""
+    path: list[int] = []
+    safe = 0
+    for pixel in _walk(tip, neighbors):
+        path.append(pixel)
+        if not safe and np.hypot(*(places[pixel] - places[tip])) > np.sqrt(2) * distance[pixel]:
+            safe = len(path)
+        if safe and len(path) >= safe + max(DIRECTION_PIXELS, distance[path[safe - 1]]):
+            break
+    safe = safe or len(path)
+    # Right at a fork there is nothing farther in to take the direction from.
+    away = places[path[safe - 1]] - places[path[-1]] if len(path) > safe else places[tip] - places[path[-1]]
+    return path[:safe], away / np.hypot(*away)
+
+
+def _ray(start: Floats, direction: Floats, mask: Mask, limit: float) -> float:
+    """How far the mask extends from ``start`` along a unit vector, in px, at most ``limit``."""
+    offsets = np.arange(RAY_STEP, limit, RAY_STEP)
+    rows, columns = np.rint(start + offsets[:, None] * direction).astype(int).T
+    inside = (rows >= 0) & (columns >= 0) & (rows < mask.shape[0]) & (columns < mask.shape[1])
+    inside[inside] = mask[rows[inside], columns[inside]]
+    return float(RAY_STEP * ((len(inside) if inside.all() else inside.argmin()) + 0.5))
+
+
+def _beyond_ends(graph: Graph, places: Floats, distance: Floats, mask: Mask) -> float:
+    """What the mask extends beyond the free ends of the line, in px, summed.
+
+    Thinning stops about half a width short of the end of a stroke, or bends into one of its corners. So the line is
+    followed from a point safely inside, straight on to where the mask ends.
+    """
+    neighbors, total = graph.neighbors(), 0.0
+    for tip in np.flatnonzero(graph.degree == 1).tolist():
+        path, direction = _straight_end(tip, neighbors, places, distance)
+        walked = float(np.hypot(*np.diff(places[path], axis=0).T).sum())
+        total += _ray(places[path[-1]], direction, mask, walked + 2 * distance[path[-1]] + 2) - walked
+    return total
+
+
+def center_line(mask: Mask, thinned: Mask | None = None) -> CenterLine:
+    """Thin a mask bool (H, W), cut the spurs at the corners of wide strokes, and measure the width along the line.
+
+    ``thinned`` is the thinned mask, when it is known already.
+    """
+    graph = Graph.of(np.argwhere(thin(mask) if thinned is None else thinned), mask.shape)
+    distance, direction = _nearest_background(graph.points, mask)
+    kept = ~_spurs(graph, distance)
+    graph = Graph.of(graph.points[kept], mask.shape)
+    distance, direction = distance[kept], direction[kept]
+    places = graph.smooth(graph.points)
+    if np.isnan(distance).any():  # no background anywhere
+        distance = np.full(len(distance), (min(mask.shape) + 1) / 2)
+        width = np.full(len(distance), np.nan)
+    else:
+        width = graph.smooth(_width(graph.points, mask, distance, _normals(graph, places, direction)))
+    line = CenterLine(graph, places, width, 0.0)
+    ends = _beyond_ends(graph, places, distance, mask) + float((2 * distance[graph.degree == 0] - 1).sum())
+    return replace(line, length=float(np.hypot(*line.steps.T).sum()) + ends)

@@ -1,0 +1,90 @@
+"""Cells, headers, widths and colors: how every sheet of this project looks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, Cell
+from openpyxl.formatting.rule import ColorScaleRule
+from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.worksheet import Worksheet
+
+from prune.data.labels import S2DS
+
+SCORE, COUNT, TWO_DECIMALS, TEXT = "0.0000", "#,##0", "#,##0.00", "@"
+PYTHON_FORMATS = {SCORE: ".4f", COUNT: ",.0f", TWO_DECIMALS: ",.2f", "0.0%": ".1%", "0": ".0f"}
+BOLD = Font(name="Calibri", size=11, bold=True)
+HEADER_FONT = Font(name="Calibri", size=11, bold=True, color="FFFFFF")
+HEADER_FILL = PatternFill("solid", fgColor="1F3A5F")
+SECTION_FONT = Font(name="Calibri", size=11, bold=True, color="1F3A5F")
+SECTION_FILL = PatternFill("solid", fgColor="DCE6F1")
+NOTE_FONT = Font(name="Calibri", size=11, italic=True, color="595959")
+THIN = Border(*[Side(style="thin", color="BFBFBF")] * 4)
+SWATCH_WIDTH = 7
+NARROWEST, WIDEST = 10, 70
+"""Column widths in characters."""
+A4 = 9
+"""The paper's number in the file format."""
+
+
+def storable(text: str) -> str:
+    """The text without what a workbook cannot hold: control characters and undecodable bytes of file names."""
+    return ILLEGAL_CHARACTERS_RE.sub("", text).encode("utf-8", "replace").decode("utf-8")
+
+
+def put(sheet: Worksheet, row: int, column: int, value: Any, style: str = "") -> Cell:
+    """Write a value; text stays text, whatever it looks like (a file may be called ``=1+1.png``)."""
+    cell = sheet.cell(row, column, storable(value) if isinstance(value, str) else value)
+    if isinstance(value, str):
+        cell.data_type = "s"
+    if style:
+        cell.number_format = style
+    return cell
+
+
+def header(sheet: Worksheet, row: int, titles: Sequence[str]) -> None:
+    """Write a row of column titles."""
+    for column, title in enumerate(titles, 1):
+        cell = put(sheet, row, column, title)
+        cell.font, cell.fill, cell.border = HEADER_FONT, HEADER_FILL, THIN
+        cell.alignment = Alignment(horizontal="center", vertical="center", wrap_text=True)
+    sheet.row_dimensions[row].height = 32
+
+
+def _shown_width(cell: Cell) -> int:
+    """Characters the cell shows; titles wrap, so there the longest word counts (and the filter's arrow)."""
+    if cell.value is None or cell.font == NOTE_FONT:
+        return 0
+    if cell.fill == HEADER_FILL:
+        return max(map(len, str(cell.value).split())) + 3
+    style = PYTHON_FORMATS.get(cell.number_format)
+    return len(format(cell.value, style) if style and not isinstance(cell.value, str) else str(cell.value))
+
+
+def finish(sheet: Worksheet, frozen: str, repeated_rows: str = "1:1") -> None:
+    """Readable widths, frozen headers, and pages that fit the paper's width and repeat the headers."""
+    for column, cells in enumerate(sheet.columns, 1):
+        widest = max(map(_shown_width, cells))
+        sheet.column_dimensions[get_column_letter(column)].width = min(WIDEST, max(NARROWEST, widest + 2))
+    sheet.freeze_panes = frozen
+    sheet.print_title_rows = repeated_rows
+    sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", A4
+    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
+    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.oddFooter.left.text, sheet.oddFooter.right.text = "&A", "&P / &N"
+
+
+def heat(sheet: Worksheet, cells: str, largest: float = 1, color: str = "5B9BD5") -> None:
+    """Color values from white (0) to ``color``, blue by default (``largest``)."""
+    ends = {"start_color": "FFFFFF", "end_color": color}
+    rule = ColorScaleRule(start_type="num", start_value=0, end_type="num", end_value=largest, **ends)
+    sheet.conditional_formatting.add(cells, rule)
+
+
+def swatch(sheet: Worksheet, row: int, column: int, class_name: str) -> None:
+    """Fill a cell with the color the class has in every picture; an unknown class has none."""
+    index = S2DS.index(class_name)
+    cell = sheet.cell(row, column)
+    cell.border = THIN
+    if index is not None:
+        cell.fill = PatternFill("solid", fgColor="{:02X}{:02X}{:02X}".format(*S2DS.colors[index]))
