@@ -44,7 +44,9 @@ class TrainConfig:
     accumulate: int = option(1, "batches per optimizer step", low=1)
     clip: float = option(5.0, "largest gradient norm, 0 = no clipping", low=0)
     monitor: str = option(
-        "miou", "validation score of the best epoch", choices=("miou", "miou_defects", "crack_iou", "loss")
+        "miou",
+        "validation score of the best epoch",
+        choices=("miou", "miou_defects", "crack_iou", "crack_lt_iou_4", "loss"),
     )
     patience: int = option(30, "stop after this many epochs without a better score, 0 = never", low=0)
     amp: str = option("auto", "autocast", choices=("auto", "off", "bf16", "fp16"))

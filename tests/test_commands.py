@@ -358,6 +358,16 @@ def test_study_tabulates_every_criterion_and_goes_on_where_it_stopped(
         "criteria.png",
         "cost.png",
     }
+    scores = table["rows"][2]["scores"]
+    assert set(scores) >= {"miou", "lt_iou@4", "f1_tolerant@2", "f1_tolerant@5", "cl_dice", "length_px.relative_error"}
+    assert set(scores["lt_iou@4"]) == {"value", "low", "high"}
+    assert table["rows"][0]["verdict"] == "baseline" and table["rows"][0]["differences"] == {}
+    assert table["rows"][2]["differences"]["miou"]["value"] == pytest.approx(
+        table["rows"][2]["miou"] - table["rows"][0]["miou"]
+    )
+    written = Path("results/studies/s/table.md").read_text()
+    assert "crack ltIoU@4" in written and "verdict" in written
+    assert "crack clDice 95 % low" in Path("results/studies/s/table.csv").read_text().splitlines()[0]
     assert "$DATA/train" in Path("results/studies/s/table.md").read_text()
     assert Path("results/figures/s_comparison.png").exists()
     capsys.readouterr()

@@ -45,7 +45,8 @@ class _Masks:
             found, expected = (f"{m.shape[1]}x{m.shape[0]}" for m in (prediction, label))
             raise UserError(f"{file}: expected the size of its label, {expected}, found {found}")
         if prediction.max(initial=0) >= classes:
-            raise UserError(f"{file}: expected ids 0 to {classes - 1}, found ignored pixels in a prediction")
+            hint = "; black and white masks need --classes crack" if classes > 2 else ""
+            raise UserError(f"{file}: expected ids 0 to {classes - 1}, found ignored pixels in a prediction{hint}")
         return prediction, label
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,35 @@ from prune.hardware import choose_device, machine_facts, set_threads, versions
 from prune.models.cost import measure_latency
 from prune.predict import Predictor
 from prune.report.charts import study_charts
+from prune.report.comparison import compare_contents
 from prune.report.figures import color_mask, grid, save_image
 from prune.report.tables import markdown_table, text_table, write_csv
 
-HEADER = [
-    "network",
+COST_TITLES = ("network", "criterion", "stage", "parameters M", "MACs G", "MiB", "latency ms")
+SCORES = {
+    "miou": "mIoU",
+    "miou_defects": "mIoU defects",
+    "iou": "crack IoU",
+    "recall": "crack recall",
+    "lt_iou@4": "crack ltIoU@4",
+    "f1_tolerant@2": "crack F1@2",
+    "f1_tolerant@5": "crack F1@5",
+    "cl_dice": "crack clDice",
+    "length_px.relative_error": "length error",
+    "width_px.relative_error": "width error",
+}
+"""The scores of the table, by their names in a comparison."""
+LEFT_OUT = (
     "criterion",
     "stage",
-    "parameters M",
-    "MACs G",
-    "MiB",
-    "latency ms",
-    "mIoU",
     "mIoU defects",
-    "crack IoU",
     "crack recall",
-]
+    "crack F1@5",
+    "length error",
+    "width error",
+    "certainty",
+)
+"""Columns the screen has no room for; the files have all."""
 VERBS = {
     "train.py": train.main,
     "torchvision_pruning.py": prune.main,
@@ -90,23 +103,50 @@ class StudyResult:
     files: list[Path]
 
     def __str__(self) -> str:
-        table = text_table(HEADER, [_cells(row) for row in self.rows])
+        shown = [i for i, title in enumerate(_header()) if title not in LEFT_OUT]
+        rows = [_cells(row) for row in self.rows]
+        table = text_table([_header()[i] for i in shown], [[row[i] for i in shown] for row in rows])
         return "\n".join(["", table, "", *(str(file) for file in self.files)])
 
 
-def _cells(row: dict[str, Any]) -> list[Any]:
-    """A row as the table shows it; None is blank."""
-    scores = [row[name] for name in ("miou", "miou_defects", "crack_iou", "crack_recall")]
-    return [
-        row["name"],
-        row["criterion"],
-        row["stage"],
+def _header(intervals: bool = False) -> list[str]:
+    bounds = ["", " 95 % low", " 95 % high"] if intervals else [""]
+    return [*COST_TITLES, *(title + bound for title in SCORES.values() for bound in bounds), "verdict", "certainty"]
+
+
+def _score(score: dict[str, float | None]) -> str:
+    return "" if score["value"] is None else f"{score['value']:.3f}"
+
+
+def _with_interval(score: dict[str, float | None]) -> str:
+    """A score with its 95 % interval in brackets."""
+    if score["value"] is None or score["low"] is None or score["high"] is None:
+        return _score(score)
+    return f"{score['value']:.3f} [{score['low']:.2f}, {score['high']:.2f}]"
+
+
+def _cells(row: dict[str, Any], show: Callable[[dict[str, float | None]], Any] = _score) -> list[Any]:
+    """A row as a table shows it; None is blank."""
+    cost = [
         f"{row['parameters'] / 1e6:.2f}",
         f"{row['macs'] / 1e9:.2f}",
         f"{row['mib']:.1f}",
         f"{row['latency_ms']:.0f}",
-        *("" if score is None else f"{score:.4f}" for score in scores),
     ]
+    return [
+        *(row[name] for name in ("name", "criterion", "stage")),
+        *cost,
+        *(show(row["scores"][name]) for name in SCORES),
+        row["verdict"],
+        {True: "clear", False: "within the interval", None: ""}[row["clear"]],
+    ]
+
+
+def _csv_cells(row: dict[str, Any]) -> list[Any]:
+    """The cells with the bounds of the intervals in columns of their own."""
+    plain = _cells(row)
+    bounds = [row["scores"][name][bound] for name in SCORES for bound in ("value", "low", "high")]
+    return [*plain[: len(COST_TITLES)], *bounds, *plain[-2:]]
 
 
 def _prune_arguments(config: StudyConfig, criterion: str, dense: str, data: Path) -> list[object]:
@@ -158,11 +198,17 @@ def _latencies(networks: list[tuple[str, str, str]], config: StudyConfig) -> dic
     return {name: latency.median_ms for name, latency in measured.items()}
 
 
-def _rows(networks: list[tuple[str, str, str]], latencies: dict[str, float]) -> list[dict[str, Any]]:
+def _rows(
+    networks: list[tuple[str, str, str]], latencies: dict[str, float], config: StudyConfig
+) -> list[dict[str, Any]]:
+    """Cost, scores with intervals, differences to the dense network and the verdict, of every network."""
+    contents = {str(_metrics(name)): json.loads(_metrics(name).read_text()) for name, _, _ in networks}
+    compared = compare_contents(contents, str(_metrics(networks[0][0])), config, config.seed)
     rows = []
-    for name, criterion, stage in networks:
-        content = json.loads(_metrics(name).read_text())
-        summary, crack = content["summary"], content["per_class"][S2DS.index("crack") or 0]
+    for (name, criterion, stage), found in zip(networks, compared.rows, strict=True):
+        content = contents[found.file]
+        summary, told = content["summary"], found.to_json()
+        headline = {key: summary[key] for key in ("miou", "miou_defects", "crack_iou", "crack_lt_iou_4")}
         rows.append(
             {
                 "name": name,
@@ -172,10 +218,12 @@ def _rows(networks: list[tuple[str, str, str]], latencies: dict[str, float]) -> 
                 "macs": summary["macs"],
                 "mib": summary["file_mib"],
                 "latency_ms": latencies[name],
-                "miou": summary["miou"],
-                "miou_defects": summary["miou_defects"],
-                "crack_iou": summary["crack_iou"],
-                "crack_recall": crack["recall"],
+                **headline,
+                "crack_recall": told["scores"]["recall"]["value"],
+                "scores": {key: told["scores"][key] for key in SCORES},
+                "differences": {key: told["differences"][key] for key in SCORES if key in told["differences"]},
+                "verdict": found.verdict,
+                "clear": found.clear,
                 "per_class": {row["class"]: row["iou"] for row in content["per_class"]},
             }
         )
@@ -199,6 +247,17 @@ def _comparison_sheet(networks: list[tuple[str, str, str]], data: Path, config: 
     return save_image(picture, FIGURES / f"{config.name}_comparison.png")
 
 
+def _markdown(rows: list[dict[str, Any]], commands: str) -> str:
+    """Cost and verdict in one table, scores with 95 % intervals in another, then the commands."""
+    costs, scores = len(COST_TITLES), len(SCORES)
+    cells = [_cells(row, _with_interval) for row in rows]
+    first = [row[:costs] + row[costs + scores :] for row in cells]
+    second = [[row[0], *row[costs : costs + scores]] for row in cells]
+    titles = [*COST_TITLES, "verdict", "certainty"], ["network", *SCORES.values()]
+    tables = [markdown_table(title, table) for title, table in zip(titles, (first, second), strict=True)]
+    return "\n\n".join([*tables, commands]) + "\n"
+
+
 def study(config: StudyConfig) -> StudyResult:
     """Run the whole comparison through the project's own command lines and tabulate it.
 
@@ -213,7 +272,7 @@ def study(config: StudyConfig) -> StudyResult:
     output = Path(config.output) if config.output else RESULTS / "studies" / config.name
     journal = Journal(RUNS / f"{config.name}.json", data)
     networks = _run_all(config, data, journal)
-    rows = _rows(networks, _latencies(networks, config))
+    rows = _rows(networks, _latencies(networks, config), config)
     images = len(find_split(data / "test", S2DS).pairs)
     title = f"{data.name}, test split ({images} images), seed {config.seed}"
     facts = {
@@ -224,10 +283,8 @@ def study(config: StudyConfig) -> StudyResult:
     }
     files = [
         write_json(output / "table.json", {"rows": rows, "latency_size": config.latency_size, **facts}),
-        write_csv(HEADER, [_cells(row) for row in rows], output / "table.csv"),
-        write_text(
-            output / "table.md", f"{markdown_table(HEADER, [_cells(r) for r in rows])}\n\n{journal.published()}\n"
-        ),
+        write_csv(_header(intervals=True), [_csv_cells(row) for row in rows], output / "table.csv"),
+        write_text(output / "table.md", _markdown(rows, journal.published())),
         *study_charts(rows, output, title=title),
     ]
     if config.figures:

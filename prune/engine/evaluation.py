@@ -22,6 +22,7 @@ from prune.data.dataset import Sample
 from prune.data.labels import IGNORE_INDEX
 from prune.metrics.calibration import calibration_counts
 from prune.metrics.confusion import Scores
+from prune.metrics.crack_scores import line_scores
 from prune.metrics.image import ImageCounts, ImageScorer
 from prune.predict import Predictor
 
@@ -75,9 +76,12 @@ class Evaluation:
         pixels = sum(int(i.matrix.sum()) for i in self.images)
         return sum(i.loss_sum for i in self.images) / pixels if pixels else float("nan")
 
-    def pooled(self, name: str) -> float:
-        """A count of the crack class summed over all images."""
-        return sum(i.counts.crack[name] for i in self.images)
+    def lt_iou(self, tolerance: int) -> float:
+        """Crack ltIoU pooled over all images, NaN without any line; ``tolerance`` in px must have been counted."""
+        totals = {
+            name: np.array(sum(i.counts.crack[name] for i in self.images)) for name in self.images[0].counts.crack
+        }
+        return float(line_scores(totals, tolerance)[f"lt_iou@{tolerance}"])
 
 
 @contextmanager

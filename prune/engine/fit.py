@@ -23,6 +23,7 @@ from prune.engine.training import Stepper, make_optimizer, train_one_epoch
 from prune.errors import TrainingDiverged, UserError
 from prune.files import write_text
 from prune.metrics.confusion import blank
+from prune.metrics.image import VALIDATION_TOLERANCE
 
 Row = dict[str, float | int | None]
 
@@ -49,6 +50,8 @@ def history_row(epoch: int, lr: float, train_loss: float, result: Evaluation, cl
     scores = result.scores
     row: Row = {"epoch": epoch, "lr": lr, "train_loss": train_loss, "val_loss": blank(result.loss)}
     row |= {f"val_{name}": blank(getattr(scores, name)) for name in ("miou", "miou_defects", "pixel_accuracy")}
+    if classes.index("crack") is not None:
+        row["val_crack_lt_iou_4"] = blank(result.lt_iou(VALIDATION_TOLERANCE))
     return row | {f"val_iou_{name}": blank(scores.iou[i]) for i, name in enumerate(classes.classes)}
 
 
@@ -214,5 +217,6 @@ class Run:
 def describe_row(row: Row, epochs: int, images_per_second: float) -> str:
     """An epoch as one line on the screen."""
     shown = {"loss": "train_loss", "val loss": "val_loss", "mIoU": "val_miou", "crack IoU": "val_iou_Crack"}
+    shown |= {"ltIoU@4": "val_crack_lt_iou_4"}
     parts = [f"{label} {value:.3f}" for label, key in shown.items() if (value := row.get(key)) is not None]
     return f"epoch {row['epoch']}/{epochs}  " + "  ".join(parts) + f"  {images_per_second:.1f} crops/s"

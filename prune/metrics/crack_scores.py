@@ -40,7 +40,7 @@ def _pixel_scores(c: Named) -> dict[str, Array]:
     }
 
 
-def _line_scores(c: Named, tolerance: int) -> dict[str, Array]:
+def line_scores(c: Named, tolerance: int) -> dict[str, Array]:
     """Benz & Rodehorst 2022: TP and FN are pixels of the label's line, FP pixels of the prediction's."""
     hits, false = c[f"line_hit_{tolerance}"], c[f"line_false_{tolerance}"]
     return {
@@ -69,12 +69,12 @@ def boundary_scores(c: Named) -> dict[str, Array]:
     return {"boundary_f1": harmonic(precision, recall), "boundary_iou": ratio(c["band_both"], c["band_either"])}
 
 
-def _center_line_scores(c: Named) -> dict[str, Array]:
+def _centerline_scores(c: Named) -> dict[str, Array]:
     """Scores of centre lines: clDice (Shit et al. 2021), and clIoU (Benz & Rodehorst 2024), which on masks is ltIoU by definition."""
     covered = [ratio(c[f"line_{side}_covered"], c[f"line_{side}"]) for side in ("predicted", "label")]
     scores = {"cl_dice": harmonic(*covered)}
     if f"line_hit_{CENTER_LINE_TOLERANCE}" in c:
-        scores["cl_iou_4"] = _line_scores(c, CENTER_LINE_TOLERANCE)[f"lt_iou@{CENTER_LINE_TOLERANCE}"]
+        scores["cl_iou_4"] = line_scores(c, CENTER_LINE_TOLERANCE)[f"lt_iou@{CENTER_LINE_TOLERANCE}"]
     return scores
 
 
@@ -123,10 +123,10 @@ def crack_scores(counts: Named, settings: CrackSettings) -> dict[str, Array]:
     """
     scores = _pixel_scores(counts)
     for tolerance in settings.tolerances:
-        scores |= _line_scores(counts, tolerance)
+        scores |= line_scores(counts, tolerance)
     for tolerance in settings.f1_tolerances:
         scores |= _tolerant_scores(counts, tolerance)
-    scores |= boundary_scores(counts) | _center_line_scores(counts)
+    scores |= boundary_scores(counts) | _centerline_scores(counts)
     scores |= _total_scores(counts, "length", "length_px") | _width_scores(counts, "px")
     scores |= _total_scores(counts, "area", "area_px") | _total_scores(counts, "components", "components")
     if "length_label_mm" in counts:

@@ -17,7 +17,7 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#00
 """Okabe-Ito and gray: distinguishable with every kind of color vision."""
 DENSE = "#4D4D4D"
 MARKERS = "sD^vPX*p"
-SCORES = (("miou", "mIoU"), ("crack_iou", "crack IoU"))
+SCORES = (("miou", "mIoU"), ("crack_iou", "crack IoU"), ("crack_lt_iou_4", "crack ltIoU@4"))
 COSTS = (("macs", 1e9, "MACs (G)"), ("latency_ms", 1.0, "latency (ms)"))
 LABEL_BOX = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 
@@ -87,9 +87,9 @@ def _criteria_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
     criteria = list(dict.fromkeys(row["criterion"] for row in rows if row["stage"] != "dense"))
     stages = [stage for stage in ("pruned", "fine-tuned") if any(row["stage"] == stage for row in rows)]
     found = {(row["criterion"], row["stage"]): row for row in rows}
-    figure = empty_figure(max(9.0, 2 + 2.2 * len(criteria)), 4.6, title)
+    figure = empty_figure(max(13.0, 3 + 3.3 * len(criteria)), 4.6, title)
     for number, (key, label) in enumerate(SCORES, 1):
-        axes = figure.add_subplot(1, 2, number)
+        axes = figure.add_subplot(1, len(SCORES), number)
         series = {stage: [found.get((c, stage), {}).get(key) for c in criteria] for stage in stages}
         _bars(axes, criteria, series, COLORS[1::-1])
         level = _dense(rows).get(key)
@@ -131,10 +131,10 @@ def _class_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
 
 def _cost_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
     """Accuracy over MACs and over latency of the dense and the fine-tuned networks."""
-    figure = empty_figure(10, 7, title)
+    figure = empty_figure(10, 10, title)
     panels = [(score, cost) for score in SCORES for cost in COSTS]
     for number, ((key, label), (cost, unit, cost_label)) in enumerate(panels, 1):
-        axes = figure.add_subplot(2, 2, number)
+        axes = figure.add_subplot(len(SCORES), len(COSTS), number)
         for name, color, marker, row in _kept(rows):
             if row[key] is not None and row[cost] is not None:
                 point = axes.scatter(row[cost] / unit, row[key], s=80, marker=marker, label=name)
@@ -156,7 +156,7 @@ def study_charts(rows: Sequence[Row], folder: Path, *, title: str) -> list[Path]
 
     Args:
         rows: One per network: ``name``, ``criterion`` (empty for the dense one), ``stage`` (dense, pruned, fine-tuned),
-            ``macs``, ``latency_ms``, ``miou``, ``crack_iou`` (0…1) and ``per_class`` {class: IoU or None}. A missing
+            ``macs``, ``latency_ms``, ``miou``, ``crack_iou``, ``crack_lt_iou_4`` (0…1) and ``per_class`` {class: IoU or None}. A missing
             value (None) leaves a gap.
         folder: Where the files go; each is replaced atomically.
         title: What the numbers are about: data set, split, seed.
@@ -241,7 +241,12 @@ def training_curves(history: Sequence[Row], path: Path, *, title: str = "") -> P
     classes = {
         c: c.removeprefix(prefix) for c in dict.fromkeys(k for row in history for k in row) if c.startswith(prefix)
     }
-    means = {"val_miou": "mIoU", "val_miou_defects": "mIoU defects", "val_pixel_accuracy": "pixel accuracy"}
+    means = {
+        "val_crack_lt_iou_4": "crack ltIoU@4",
+        "val_miou": "mIoU",
+        "val_miou_defects": "mIoU defects",
+        "val_pixel_accuracy": "pixel accuracy",
+    }
     figure = empty_figure(12, 7, title)
     panels: Sequence[tuple[Mapping[str, str], str]] = (
         ({"train_loss": "training", "val_loss": "validation"}, "loss per pixel"),

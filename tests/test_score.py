@@ -1,0 +1,235 @@
+"""Masks of any program scored by the command line: the same code and numbers as test.py, and its mistakes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openpyxl
+import pytest
+from PIL import Image
+
+from prune.commands import score, test
+from prune.data.labels import S2DS
+from tests.conftest import draw_label, make_data
+from tests.test_commands import QUICK, error_of, tiny_model
+
+RNG = np.random.default_rng(0)
+
+
+def save(array: np.ndarray, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(file)
+
+
+def scored(*words: object) -> dict[str, Any]:
+    score.main([str(word) for word in words])
+    return json.loads(Path("out.json").read_text())
+
+
+def crack_line(size: int = 48, column: int = 20, width: int = 2) -> np.ndarray:
+    mask = np.zeros((size, size), dtype=np.uint8)
+    mask[4:-4, column : column + width] = 1
+    return mask
+
+
+@pytest.fixture
+def masks(here: Path) -> Path:
+    """Three predictions and labels of crack and background, the second without a crack."""
+    for number, shift in enumerate((0, None, 3)):
+        label = np.zeros((48, 48), np.uint8) if shift is None else crack_line()
+        save(label, here / f"labels/{number}.png")
+        save(255 * (label if shift is None else np.roll(label, shift, 1)), here / f"pred/{number}.png")
+    return here
+
+
+def test_a_perfect_mask_scores_one_and_an_empty_one_zero(here: Path) -> None:
+    for number in range(2):
+        save(crack_line(), here / f"labels/{number}.png")
+        save(crack_line() * 255, here / f"good/{number}.png")
+        save(crack_line() * 0, here / f"empty/{number}.png")
+    crack = scored("good", "labels", "--classes", "crack", "--output", "out.xlsx", "--workers", 0)["crack"]
+    for key in ("boundary_f1", "cl_dice", "cl_iou_4"):
+        assert crack[key] == {"value": 1, "low": 1, "high": 1}
+    assert {t: v["value"] for t, v in crack["lt_iou"].items()} == {"0": 1, "2": 1, "4": 1, "8": 1}
+    assert {t: v["value"] for t, v in crack["f1_tolerant"].items()} == {"2": 1, "5": 1}
+    assert crack["length_px"]["value"] == crack["length_px"]["label"]["value"] == pytest.approx(80, abs=1)
+    assert crack["width_px"]["value"] == pytest.approx(2, abs=0.1) and crack["width_px"]["bias"]["value"] == 0
+    assert crack["false_alarm"]["value"] is None and crack["counts"]["crack_free_images"] == 0
+    empty = scored("empty", "labels", "--classes", "crack", "--output", "out.xlsx", "--workers", 0)["crack"]
+    assert empty["lt_iou"]["8"]["value"] == empty["line_f1"]["8"]["value"] == empty["cl_dice"]["value"] == 0
+    assert empty["line_precision"]["8"]["value"] is None and empty["width_px"]["value"] is None
+    assert empty["length_px"]["value"] == 0 and empty["length_px"]["relative_error"]["value"] == 1
+
+
+def test_every_crack_score_has_a_value_and_bounds_and_images_carry_the_same_names(masks: Path) -> None:
+    content = scored("pred", "labels", "--classes", "crack", "--output", "out.xlsx")
+    crack, rows = content["crack"], content["per_image"]
+    assert content["format"] == "prune-evaluation" and content["version"] == 2
+    for key in ("lt_iou", "line_f1", "f1_tolerant"):
+        assert all(set(score) == {"value", "low", "high"} for score in crack[key].values())
+        assert set(rows[0][key]) == set(crack[key])
+    for key in ("boundary_f1", "cl_dice", "cl_iou_4", "length_px", "width_px", "false_alarm"):
+        assert {"value", "low", "high"} <= crack[key].keys() and key in rows[0]
+    assert crack["lt_iou"]["2"]["value"] == pytest.approx(1 / 3) and crack["lt_iou"]["4"]["value"] == 1
+    assert crack["lt_iou_per_image"]["2"]["value"] == pytest.approx(1 / 2)
+    assert [row["lt_iou"]["2"] for row in rows] == [1, None, 0]
+    assert crack["false_alarm"]["value"] == 0 and crack["counts"]["crack_free_images"] == 1
+    assert crack["lt_iou"]["2"]["low"] <= 1 / 3 <= crack["lt_iou"]["2"]["high"]
+    assert rows[2]["length_px"]["label"] == pytest.approx(rows[2]["length_px"]["value"], rel=0.01)
+
+
+def test_the_sheets_hold_what_the_json_holds(masks: Path) -> None:
+    content = scored("pred", "labels", "--classes", "crack", "--mm_per_pixel", 0.5, "--output", "out.xlsx")
+    book = openpyxl.load_workbook("out.xlsx")
+    named = [
+        "Summary",
+        "Per class",
+        "Confusion matrix",
+        "Line scores",
+        "Measurement",
+        "False alarms",
+        "Per image",
+        "Run",
+    ]
+    assert book.sheetnames == named
+    lines, crack = book["Line scores"], content["crack"]
+    for row, tolerance in enumerate(("0", "2", "4", "8"), 2):
+        found = [lines.cell(row, column).value for column in range(1, 5)]
+        assert found == [int(tolerance), *(crack["lt_iou"][tolerance][b] for b in ("value", "low", "high"))]
+    assert len(lines._charts) == 1
+    measured = book["Measurement"]
+    assert measured["A2"].value == "Length (mm)" and measured["B2"].value == crack["length_mm"]["value"]
+    assert measured["B9"].value == "Length (mm) predicted"
+    assert [measured.cell(row, 1).value for row in (10, 11)] == ["0", "2"]
+    assert measured["B10"].value == content["per_image"][0]["length_mm"]["value"]
+    alarms = book["False alarms"]
+    assert alarms["B2"].value == 0 and alarms["B6"].value == 1
+    assert [cell.value for cell in alarms["A"]][-1] == "1"
+
+
+def test_millimeters_come_from_a_number_or_a_table_and_only_on_request(masks: Path) -> None:
+    words = ["pred", "labels", "--classes", "crack", "--output", "out.xlsx", "--workers", 0]
+    assert "length_mm" not in scored(*words)["crack"]
+    half = scored(*words, "--mm_per_pixel", 0.5)["crack"]
+    assert half["length_mm"]["value"] == pytest.approx(half["length_px"]["value"] / 2)
+    assert half["width_mm"]["label"]["value"] == pytest.approx(half["width_px"]["label"]["value"] / 2)
+    assert half["area_mm2"]["value"] == pytest.approx(half["area_px"]["value"] / 4)
+    Path("scale.csv").write_text("image,mm_per_pixel\n0.png,0.5\n1.png,0.25\n2,2\n")
+    rows = scored(*words, "--mm_per_pixel", "scale.csv")["per_image"]
+    for row, scale in zip(rows, (0.5, 0.25, 2), strict=True):
+        assert row["length_mm"]["label"] == pytest.approx(scale * row["length_px"]["label"])
+
+
+def test_all_codings_of_the_same_masks_score_alike(here: Path) -> None:
+    label = np.where(crack_line() == 1, 6, 0).astype(np.uint8)
+    label[30:40, 30:40] = 5
+    prediction = np.roll(label, 1, 1)
+    save(label, here / "split/Labels_grayscale/a.png")
+    save(prediction, here / "ids/a.png")
+    save(S2DS.colorize(prediction), here / "colors/a_save_mask.png")
+    save(255 * (prediction == 6).astype(np.uint8), here / "gray/a.png")
+    save((prediction == 6).astype(np.uint8), here / "binary/a.png")
+    words = ["--output", "out.xlsx", "--workers", 0]
+    contents = [scored(folder, "split", *words) for folder in ("ids", "colors")]
+    contents += [scored(folder, "split", "--classes", "crack", *words) for folder in ("ids", "gray", "binary")]
+    for content in contents:
+        assert content["crack"]["lt_iou"] == contents[0]["crack"]["lt_iou"]
+        assert content["crack"]["f1_tolerant"] == contents[0]["crack"]["f1_tolerant"]
+    assert contents[0]["per_class"][5]["iou"] == pytest.approx(9 / 11) and len(contents[2]["per_class"]) == 2
+
+
+def test_scoring_saved_masks_gives_the_numbers_of_test_py(data: Path, here: Path) -> None:
+    tiny_model()
+    from prune.commands import inference
+
+    test.main([str(data / "test"), *QUICK])
+    words = ["--image", str(data / "test/Images"), "--mode", "save_mask", "--save_figure", "--output_dir", "masks"]
+    inference.main(words)
+    ours = json.loads(Path("results/metrics/tiny.json").read_text())
+    theirs = scored("masks", data / "test", "--output", "out.xlsx")
+    assert theirs["statistics"] == ours["statistics"] and theirs["crack"] == ours["crack"]
+    assert theirs["run"]["data"]["labels"] == ours["run"]["data"]["labels"]
+
+
+@pytest.mark.parametrize("kind", ["npy", "png"])
+def test_calibration_of_stored_probabilities(masks: Path, kind: str) -> None:
+    for number in range(3):
+        label = np.array(Image.open(f"labels/{number}.png"))
+        probability = np.where(label == 1, 0.8, 0.1)
+        Path("p").mkdir(exist_ok=True)
+        if kind == "npy":
+            np.save(f"p/{number}.npy", probability)
+        else:
+            save(np.round(probability * 65535).astype(np.uint16), Path(f"p/{number}.png"))
+    words = ["pred", "labels", "--classes", "crack", "--output", "out.xlsx", "--workers", 0]
+    content = scored(*words, "--probabilities", "p")
+    share = np.mean([np.array(Image.open(f"labels/{n}.png")).mean() for n in range(3)])
+    assert content["crack"]["ece"]["value"] == pytest.approx(0.2 * share + 0.1 * (1 - share), abs=1e-4)
+    bins = content["calibration"]["crack"]
+    assert [row["frequency"] for row in bins if row["pixels"]] == [0, 1]
+    assert Path("out_reliability.png").exists() and "Calibration" in openpyxl.load_workbook("out.xlsx").sheetnames
+
+
+def test_a_set_without_cracks_and_one_pixel_images_and_mixed_sizes(here: Path) -> None:
+    for number, shape in enumerate(((1, 1), (5, 9), (30, 20))):
+        save(np.zeros(shape, np.uint8), here / f"labels/{number}.png")
+        save(np.zeros(shape, np.uint8), here / f"pred/{number}.png")
+    content = scored("pred", "labels", "--output", "out.xlsx", "--workers", 0)
+    crack = content["crack"]
+    assert crack["lt_iou"]["4"] == {"value": None, "low": None, "high": None} and crack["iou"]["value"] is None
+    assert crack["false_alarm"]["value"] == 0 and crack["length_px"]["relative_error"]["value"] is None
+    assert content["summary"]["miou"] == 1 and content["per_class"][6]["iou"] is None
+    save(np.full((1, 1), 6, np.uint8), here / "labels/0.png")
+    assert scored("pred", "labels", "--output", "out.xlsx", "--workers", 0)["crack"]["lt_iou"]["4"]["value"] == 0
+
+
+def test_mistakes_in_scoring(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["pred", "labels", "--classes", "crack", "--output", "out.xlsx", "--workers", 0]
+
+    def error(*more: object) -> str:
+        return error_of(score.main, [*words, *more], capsys)
+
+    assert "expected two folders" in error_of(score.main, ["pred"], capsys)
+    assert "folder nowhere not found" in error_of(score.main, ["nowhere", "labels"], capsys)
+    Path("none").mkdir()
+    assert "none: expected image files, found none" in error_of(score.main, ["none", "labels"], capsys)
+    Path("scale.csv").write_text("image,mm_per_pixel\n0,0.5\n2,0.5\n")
+    assert "scale.csv: no row for the image 1" in error("--mm_per_pixel", "scale.csv")
+    Path("scale.csv").write_text("image,mm_per_pixel\n0,0.5\n1,0\n2,0.5\n")
+    assert "scale.csv, image 1: expected millimeters per pixel above 0, found 0" in error("--mm_per_pixel", "scale.csv")
+    Path("scale.csv").write_text("name,mm\n0,0.5\n")
+    assert "expected the columns image,mm_per_pixel, found name,mm" in error("--mm_per_pixel", "scale.csv")
+    Path("p").mkdir()
+    np.save("p/0.npy", np.full((48, 48), 1.5))
+    assert "0.npy: expected floats of 0 to 1" in error("--probabilities", "p")
+    Path("pred/1.png").rename("pred/9.png")
+    assert "1.png: no prediction with the same stem in pred" in error()
+    save(np.zeros((5, 48), np.uint8), Path("pred/1.png"))
+    assert "pred/1.png: expected the size of its label, 48x48, found 48x5" in error()
+    Path("pred/1.png").write_text("no picture")
+    assert "pred/1.png: expected a readable image" in error()
+    assert "black and white masks need --classes crack" in error_of(score.main, ["pred", "labels"], capsys)
+    save(np.zeros((48, 48), np.uint8), Path("pred/0.png"))
+    save(np.full((48, 48), 9, np.uint8), Path("pred/1.png"))
+    assert "pred/1.png: expected ids 0 to 6" in error_of(score.main, ["pred", "labels", "--workers", 0], capsys)
+    save(np.full((48, 48), 255, np.uint8), Path("pred/1.png"))
+    assert "found ignored pixels in a prediction" in error_of(score.main, ["pred", "labels", "--workers", 0], capsys)
+    assert not Path("out.xlsx").exists() and not Path("out.json").exists()
+
+
+def test_pooled_scores_depend_on_neither_workers_nor_names(here: Path) -> None:
+    root = make_data(here / "set", (1, 1, 5), 48)
+    for number in range(5):
+        save(draw_label(48, RNG), here / f"pred/{number:03d}.png")
+    words = ["pred", root / "test", "--output", "out.xlsx"]
+    one, two = (scored(*words, "--workers", workers) for workers in (0, 2))
+    assert one["crack"] == two["crack"] and one["per_image"] == two["per_image"]
+    for number in range(5):  # the same pairs in the reverse order
+        for folder in (here / "pred", root / "test/Labels_grayscale"):
+            (folder / f"{number:03d}.png").rename(folder / f"x{9 - number}.png")
+    reverse = scored("pred", root / "test/Labels_grayscale", "--output", "out.xlsx", "--workers", 0)
+    for key in ("lt_iou", "f1_tolerant"):
+        pairs = zip(one["crack"][key].values(), reverse["crack"][key].values(), strict=True)
+        assert all(a["value"] == b["value"] for a, b in pairs)
+    assert reverse["confusion"] == one["confusion"]
