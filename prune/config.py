@@ -362,6 +362,8 @@ class BenchmarkConfig:
     repeats: int = option(3, "training: timed steps of each loop, interleaved", low=1)
     size: int = option(512, "pruning and evaluation: side of the images in px", low=64)
     images: int = option(6, "evaluation: test images", low=1)
+    score_size: int = option(1024, "scores: side of the image in px", low=64)
+    score_repeats: int = option(9, "scores: timed repeats", low=1)
     output: str = option("results/benchmarks/bench.json", "file of the figures")
 
     def __post_init__(self) -> None:

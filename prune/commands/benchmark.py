@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from prune.benchmark import Figure, run_measured, training_speed
+from prune.benchmark import Figure, run_measured, scoring_speed, training_speed
 from prune.checkpoint import Network, save_checkpoint
 from prune.commands.test import test
 from prune.config import BenchmarkConfig, TestConfig, parse
@@ -55,6 +55,8 @@ def benchmark(config: BenchmarkConfig) -> list[Figure]:
     figures: list[Figure] = []
     if config.suite in ("all", "training"):
         figures.append(training_speed(config.crop_size, config.batch_size, config.repeats))
+    if config.suite in ("all", "scores"):
+        figures += scoring_speed(config.score_size, config.score_repeats)
     if config.suite in ("all", "pruning", "evaluation"):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

@@ -60,6 +60,7 @@ def axis_degrees(cosines: NDArray[np.float64], sines: NDArray[np.float64]) -> ND
         Degrees, 0 ≤ φ < 180: 0 = horizontal, 45 = rising to the right, 90 = vertical; NaN for a length of 0.
     """
     degrees = np.degrees(np.arctan2(sines, cosines)) / 2 % 180
+    degrees = np.where(degrees < 180, degrees, 0.0)  # a tiny negative angle modulo 180 rounds up to 180
     return np.where((cosines == 0) & (sines == 0), np.nan, degrees)
 
 
@@ -74,7 +75,7 @@ def measure(mask: Mask, thinned: Mask | None = None) -> Measurement:
     if not mask.any():
         return EMPTY
     line = center_line(mask, thinned)
-    down, right = line.steps.T
+    down, right = line.steps[line.straight if line.straight.any() else ...].T
     steps, angles = np.hypot(down, right), np.arctan2(-down, right)
     known = not np.isnan(line.width).any()
     return Measurement(

@@ -25,7 +25,8 @@ Plain steps of 1 and √2 overestimate a digitized straight line by up to 8 % (a
 """
 DIRECTION_PIXELS = 5
 """Pixels of the line, at least, that the direction at its end is taken from."""
-RAY_STEP = 0.125
+RAY_STEP = 1 / 32
+"""Step in px in which the end of the mask is looked for."""
 STEP, REACH = 0.5, 1.5
 """Sampling step of the cut across the line, and how far beyond the nearest background it may reach, in px."""
 
@@ -79,12 +80,14 @@ class CenterLine:
         places: float64 (N, 2), their coordinates, smoothed along the line.
         width: float64 (N,), width of the mask across the line in px; NaN when the mask has no background at all.
         length: Length of the line in px, up to where the mask ends.
+        straight: bool (E,), edges that are not bent toward a corner at a free end.
     """
 
     graph: Graph
     places: Floats
     width: Floats
     length: float
+    straight: Mask
 
     @property
     def steps(self) -> Floats:
@@ -188,8 +191,23 @@ def _walk(tip: int, neighbors: list[list[int]]) -> Iterator[int]:
         last, here = here, forward[0]
 
 
-def _straight_end(tip: int, neighbors: list[list[int]], places: Floats, distance: Floats) -> tuple[list[int], Floats]:
-    """The pixels from a free end to the first one the corners of the stroke cannot bend, and the direction out there."""
+@dataclass(frozen=True)
+class _End:
+    """One free end of a line.
+
+    Args:
+        path: Pixels from the free end to the first one the corners of the stroke cannot bend.
+        direction: Unit vector float64 (2,) out there.
+        safe: Whether there is such a pixel; the path else reaches a fork or the other end.
+    """
+
+    path: list[int]
+    direction: Floats
+    safe: bool
+
+
+def _straight_end(tip: int, neighbors: list[list[int]], places: Floats, distance: Floats) -> _End:
+    """Follow a line from a free end inward to where its direction can be trusted."""
     path: list[int] = []
     safe = 0
     for pixel in _walk(tip, neighbors):
@@ -198,10 +216,10 @@ def _straight_end(tip: int, neighbors: list[list[int]], places: Floats, distance
             safe = len(path)
         if safe and len(path) >= safe + max(DIRECTION_PIXELS, distance[path[safe - 1]]):
             break
-    safe = safe or len(path)
+    end = safe or len(path)
     # Right at a fork there is nothing farther in to take the direction from.
-    away = places[path[safe - 1]] - places[path[-1]] if len(path) > safe else places[tip] - places[path[-1]]
-    return path[:safe], away / np.hypot(*away)
+    away = places[path[end - 1]] - places[path[-1]] if len(path) > end else places[tip] - places[path[-1]]
+    return _End(path[:end], away / np.hypot(*away), bool(safe))
 
 
 def _ray(start: Floats, direction: Floats, mask: Mask, limit: float) -> float:
@@ -213,18 +231,18 @@ def _ray(start: Floats, direction: Floats, mask: Mask, limit: float) -> float:
     return float(RAY_STEP * ((len(inside) if inside.all() else inside.argmin()) + 0.5))
 
 
-def _beyond_ends(graph: Graph, places: Floats, distance: Floats, mask: Mask) -> float:
-    """What the mask extends beyond the free ends of the line, in px, summed.
+def _beyond(end: _End, places: Floats, distance: Floats, mask: Mask) -> float:
+    """What the mask extends beyond a free end of the line, in px.
 
     Thinning stops about half a width short of the end of a stroke, or bends into one of its corners. So the line is
-    followed from a point safely inside, straight on to where the mask ends.
+    followed from a point safely inside, straight on to where the mask ends. A staircase of single pixels may leave that
+    ray early; the pixel at the free end, projected on it, still counts.
     """
-    neighbors, total = graph.neighbors(), 0.0
-    for tip in np.flatnonzero(graph.degree == 1).tolist():
-        path, direction = _straight_end(tip, neighbors, places, distance)
-        walked = float(np.hypot(*np.diff(places[path], axis=0).T).sum())
-        total += _ray(places[path[-1]], direction, mask, walked + 2 * distance[path[-1]] + 2) - walked
-    return total
+    origin = places[end.path[-1]]
+    walked = float(np.hypot(*np.diff(places[end.path], axis=0).T).sum())
+    half_pixel = 0.5 * np.abs(end.direction).sum()
+    projected = float((places[end.path[0]] - origin) @ end.direction + half_pixel)
+    return max(_ray(origin, end.direction, mask, walked + 2 * distance[end.path[-1]] + 2), projected) - walked
 
 
 def center_line(mask: Mask, thinned: Mask | None = None) -> CenterLine:
@@ -243,6 +261,13 @@ def center_line(mask: Mask, thinned: Mask | None = None) -> CenterLine:
         width = np.full(len(distance), np.nan)
     else:
         width = graph.smooth(_width(graph.points, mask, distance, _normals(graph, places, direction)))
-    line = CenterLine(graph, places, width, 0.0)
-    ends = _beyond_ends(graph, places, distance, mask) + float((2 * distance[graph.degree == 0] - 1).sum())
-    return replace(line, length=float(np.hypot(*line.steps.T).sum()) + ends)
+    neighbors = graph.neighbors()
+    ends = [_straight_end(tip, neighbors, places, distance) for tip in np.flatnonzero(graph.degree == 1).tolist()]
+    straight = np.ones(len(width), dtype=bool)
+    for end in (e for e in ends if e.safe):
+        straight[end.path[:-1]] = False
+        width[end.path] = np.maximum(width[end.path], width[end.path[-1]])
+    line = CenterLine(graph, places, width, 0.0, np.all(straight[graph.edges], axis=1))
+    alone = float((2 * distance[graph.degree == 0] - 1).sum())
+    beyond = sum(_beyond(end, places, distance, mask) for end in ends)
+    return replace(line, length=float(np.hypot(*line.steps.T).sum()) + alone + beyond)

@@ -46,7 +46,7 @@ def thin(mask: Mask) -> Mask:
     Returns:
         bool (H, W), a subset of the mask with the same connectivity (8-connected). Outside the image is background.
     """
-    padded = np.pad(mask, 1).astype(np.uint8)
+    padded = np.pad(np.ascontiguousarray(mask, dtype=np.uint8), 1)
     flat = padded.ravel()
     steps = np.array([row * padded.shape[1] + column for row, column in NEIGHBORS], dtype=np.intp)
     candidates = np.flatnonzero(flat)
