@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,10 @@ from prune.config import InferenceConfig, PruneConfig, TrainConfig, parse
 from prune.data.dataset import Sample
 from prune.data.labels import IGNORE_INDEX
 from prune.engine.evaluation import evaluate
+from prune.errors import UserError
 from prune.metrics.confusion import Scores, confusion_matrix
+from prune.metrics.crack import CrackSettings
+from prune.metrics.image import ImageScorer
 from prune.models import build_model
 from prune.predict import Predictor
 
@@ -47,6 +52,77 @@ def test_nothing_is_left_over_from_an_earlier_evaluation_or_its_order(predictor:
     first, again, reverse = (evaluate(predictor, s, 2) for s in (SAMPLES, SAMPLES, SAMPLES[::-1]))
     assert np.array_equal(first.scores.matrix, again.scores.matrix) and first.loss == again.loss
     assert np.array_equal(first.scores.matrix, reverse.scores.matrix)
+
+
+SETTINGS = CrackSettings()
+
+
+def cracked(predictor: Predictor) -> list[Sample]:
+    """Samples whose labels are the prediction moved by a pixel, so that every count has something to count."""
+    samples = []
+    for sample_ in SAMPLES:
+        predicted = predictor.forward(sample_.image).argmax(0)
+        samples.append(Sample(sample_.stem, sample_.image, torch.roll(predicted, 1, 0)))
+    return samples
+
+
+def test_the_number_of_workers_and_the_order_change_no_count(predictor: Predictor) -> None:
+    crack = int(predictor.forward(SAMPLES[0].image).argmax(0).mode().values.mode().values)
+    scorer = ImageScorer(7, crack, SETTINGS)
+    samples = cracked(predictor)
+    alone, parallel, reverse = (
+        evaluate(predictor, s, 2, scorer=scorer, workers=workers)
+        for s, workers in ((samples, 0), (samples, 2), (samples[::-1], 1))
+    )
+    assert alone.images[0].counts.crack["line_label"] > 0
+    for other in (parallel.images, reverse.images[::-1]):
+        for a, b in zip(alone.images, other, strict=True):
+            assert a.stem == b.stem and a.counts.crack == b.counts.crack and a.loss_sum == b.loss_sum
+            assert np.array_equal(a.matrix, b.matrix)
+            assert all(np.array_equal(a.counts.boundary[n], b.counts.boundary[n]) for n in a.counts.boundary)
+
+
+def test_a_mistake_in_a_scoring_process_is_raised_here(predictor: Predictor) -> None:
+    def broken() -> Iterator[Sample]:
+        yield SAMPLES[0]
+        raise UserError("second file is damaged")
+
+    with pytest.raises(UserError, match="second file is damaged"):
+        evaluate(predictor, broken(), 2, scorer=ImageScorer(7, 6, SETTINGS), workers=1)
+
+
+def test_the_s2ds_protocol_takes_the_band_out_of_the_matrix_but_not_out_of_the_lines(predictor: Predictor) -> None:
+    label = torch.zeros(40, 40, dtype=torch.long)
+    label[:, 20:] = 5
+    label[10, 2:14] = 6
+    prediction = label.clone()
+    prediction[:, 19] = 6
+    arrays = prediction.numpy().astype(np.uint8), label.numpy().astype(np.uint8)
+    plain, s2ds = (ImageScorer(7, 6, CrackSettings(protocol=p))(*arrays) for p in ("plain", "s2ds"))
+    band = 6 * 40  # three pixels on both sides of the border
+    assert plain.matrix.sum() == 1600 and s2ds.matrix.sum() == 1600 - band
+    assert s2ds.matrix[6, 6] == plain.matrix[6, 6] == 12 and s2ds.matrix[0, 6] == 0 < plain.matrix[0, 6]
+    assert s2ds.crack["line_false_2"] == plain.crack["line_false_2"] > 0
+
+
+def test_confidences_are_counted_for_every_labeled_pixel(predictor: Predictor) -> None:
+    result = evaluate(predictor, SAMPLES, 2, calibrate=True)
+    pixels = sum(image.calibration["calibration_crack_pixels"].sum() for image in result.images)
+    assert pixels == result.scores.matrix.sum()
+    hits = sum(image.calibration["calibration_top_hits"].sum() for image in result.images)
+    assert hits == result.scores.matrix.diagonal().sum()
+    probability = torch.cat([predictor.forward(s.image).softmax(0)[6][s.label != IGNORE_INDEX] for s in SAMPLES])
+    summed = sum(image.calibration["calibration_crack_confidence"].sum() for image in result.images)
+    assert summed == pytest.approx(float(probability.double().sum()), rel=1e-6)
+    assert not evaluate(predictor, SAMPLES, 2).images[0].calibration
+
+
+def test_validation_counts_lines_at_four_pixels_only(predictor: Predictor) -> None:
+    result = evaluate(predictor, SAMPLES, 2)
+    counts = result.images[0].counts
+    assert set(counts.crack) >= {"line_hit_4", "line_false_4"} and "line_hit_2" not in counts.crack
+    full = evaluate(predictor, SAMPLES, 2, scorer=ImageScorer(7, 6, SETTINGS))
+    assert result.lt_iou(4) == pytest.approx(full.lt_iou(4), nan_ok=True)
 
 
 def test_evaluating_leaves_the_network_in_training_mode_and_with_its_auxiliary_head(predictor: Predictor) -> None:

@@ -38,7 +38,7 @@ def test_training_learns_and_leaves_its_files(data: Path, here: Path, capsys: py
     result = train(run(data, "a", epochs=6, lr=2e-3, warmup_epochs=0))
     rows = history("a")
     assert len(rows) == 6 and float(rows[-1]["train_loss"]) < 0.9 * float(rows[0]["train_loss"])
-    assert rows[0]["val_iou_Crack"] != ""
+    assert rows[0]["val_iou_Crack"] != "" and 0 <= float(rows[0]["val_crack_lt_iou_4"]) <= 1
     assert {f.name.split(".")[0] for f in result.folder.iterdir()} == {"config", "history", "last", "events", "curves"}
     network = load_checkpoint(result.model)
     assert network.history()[0].startswith(f"train: on {data / 'train'}, epochs")

@@ -14,7 +14,8 @@ def ignored_band(label: NDArray[np.integer], num_classes: int, crack: int | None
     """The band along the borders of areal classes that the S2DS protocol does not score (Benz & Rodehorst 2022).
 
     Both sides of every border between two classes, dilated by a disk of 2 px. Cracks are taken for background when
-    borders are looked for, and their own pixels always count: there is no band around a crack.
+    borders are looked for, and their own pixels always count: a crack in the background has no band around it. (One
+    inside an areal defect has, on the defect's side: to the published tool it cuts the defect in two, so it does here.)
 
     Args:
         label: Class ids (H, W); ids of ``num_classes`` and above are not scored anyway and make no border.
