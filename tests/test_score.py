@@ -202,7 +202,12 @@ def test_mistakes_in_scoring(masks: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "expected the columns image,mm_per_pixel, found name,mm" in error("--mm_per_pixel", "scale.csv")
     Path("p").mkdir()
     np.save("p/0.npy", np.full((48, 48), 1.5))
+    assert "p: no probabilities for the image 1" in error("--probabilities", "p")
+    for number, wrong in ((1, np.zeros((9, 9))), (2, np.zeros((48, 48)))):
+        np.save(f"p/{number}.npy", wrong)
     assert "0.npy: expected floats of 0 to 1" in error("--probabilities", "p")
+    np.save("p/0.npy", np.zeros((48, 48)))
+    assert "1.npy: expected the size of its label, (48, 48), found (9, 9)" in error("--probabilities", "p")
     Path("pred/1.png").rename("pred/9.png")
     assert "1.png: no prediction with the same stem in pred" in error()
     save(np.zeros((5, 48), np.uint8), Path("pred/1.png"))

@@ -1,6 +1,7 @@
 """``python -m prune score``: masks of any program and labels in, the same workbook and JSON as ``test.py`` out."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -67,17 +68,50 @@ def _masks(config: ScoreConfig) -> _Masks:
     return _Masks(predictions, labels, *readers)
 
 
-def _probabilities(config: ScoreConfig, label: Mask, stem: str, files: dict[str, Path], crack: int) -> dict[str, Any]:
-    """Calibration counts of one image from its stored probabilities; empty when there are none."""
-    if not config.probabilities:
-        return {}
-    if stem not in files:
-        raise UserError(f"{config.probabilities}: no probabilities for the image {stem}")
-    probability = read_probability(files[stem])
+@dataclass
+class _Counted:
+    """Counts and facts of all images, in the order of their stems."""
+
+    images: list[Scored]
+    counts: dict[str, ImageCounts]
+    calibration: list[dict[str, Any]]
+
+
+def _calibration(file: Path, label: Mask, crack: int) -> dict[str, Any]:
+    """Calibration counts of one image from its stored probabilities."""
+    probability = read_probability(file)
     if probability.shape != label.shape:
-        raise UserError(f"{files[stem]}: expected the size of its label, {label.shape}, found {probability.shape}")
+        raise UserError(f"{file}: expected the size of its label, {label.shape}, found {probability.shape}")
     known = label != IGNORE_INDEX
     return calibration_counts("crack", probability[known], label[known] == crack)
+
+
+def _stored_probabilities(config: ScoreConfig, stems: list[str]) -> dict[str, Path]:
+    """The files of probabilities by stem; empty when there are none."""
+    if not config.probabilities:
+        return {}
+    files = files_by_stem(Path(config.probabilities), (".npy",))
+    missing = [stem for stem in stems if stem not in files]
+    if missing:
+        raise UserError(f"{config.probabilities}: no probabilities for the image {missing[0]}")
+    return files
+
+
+def _count(masks: _Masks, stems: list[str], scorer: ImageScorer, stored: dict[str, Path], workers: int) -> _Counted:
+    """Read and count every image, ``workers`` processes counting while this one reads."""
+    found, pending = _Counted([], {}, []), deque[tuple[str, Future[ImageCounts]]]()
+    with scoring_pool(workers) as submit:
+        for stem in tqdm(stems, desc="scoring", unit="image", leave=False):
+            prediction, label = masks.read(stem, scorer.classes)
+            found.images.append(Scored(stem, label.shape[0], label.shape[1], float("nan")))
+            if stored:
+                found.calibration.append(_calibration(stored[stem], label, scorer.crack or 0))
+            pending.append((stem, submit(scorer, prediction, label)))
+            while len(pending) > 2 * workers:
+                done, future = pending.popleft()
+                found.counts[done] = future.result()
+        found.counts.update((stem, future.result()) for stem, future in pending)
+    return found
 
 
 def score(config: ScoreConfig) -> TestResult:
@@ -86,33 +120,23 @@ def score(config: ScoreConfig) -> TestResult:
     Raises:
         UserError: for missing, unreadable or unpaired files, sizes that differ, and unknown ids or colors.
     """
-    classes, settings, started = classes_called(config.classes), crack_settings(config), now()
+    classes, settings, started, begin = (
+        classes_called(config.classes),
+        crack_settings(config),
+        now(),
+        time.perf_counter(),
+    )
     masks = _masks(config)
     stems = sorted(masks.labels)
     print(f"masks    {config.pred_dir}\nlabels   {len(stems)} in {config.label_dir}")
     scales = read_scales(config.mm_per_pixel, stems) if config.mm_per_pixel else None
-    stored = files_by_stem(Path(config.probabilities), (".npy",)) if config.probabilities else {}
+    stored = _stored_probabilities(config, stems)
     name = Path(str(config.pred_dir)).resolve().name
     workbook = Path(config.output) if config.output else METRICS / f"{name}.xlsx"
     check_writable(workbook.parent)
     crack = classes.index("crack")
-    assert crack is not None
-    scorer, begin = ImageScorer(len(classes), crack, settings), time.perf_counter()
-    pending: list[Future[ImageCounts]] = []
-    images: list[Scored] = []
-    calibration: list[dict[str, Any]] = []
-    with scoring_pool(config.workers) as submit:
-        for number, stem in enumerate(tqdm(stems, desc="scoring", unit="image", leave=False)):
-            prediction, label = masks.read(stem, len(classes))
-            images.append(Scored(stem, label.shape[0], label.shape[1], float("nan")))
-            calibration.append(_probabilities(config, label, stem, stored, crack))
-            pending.append(submit(scorer, prediction, label))
-            if number >= 4 * max(1, config.workers):  # no more waiting masks in memory than that
-                pending[number - 4 * max(1, config.workers)].result()
-        counts = {stem: future.result() for stem, future in zip(stems, pending, strict=True)}
-    statistics = Statistics.of(
-        counts, settings, crack, scales=scales, calibration=calibration if config.probabilities else ()
-    )
+    found = _count(masks, stems, ImageScorer(len(classes), crack, settings), stored, config.workers)
+    statistics = Statistics.of(found.counts, settings, crack, scales=scales, calibration=found.calibration)
     data = {
         "folder": str(config.label_dir),
         "layout": "masks",
@@ -121,7 +145,7 @@ def score(config: ScoreConfig) -> TestResult:
         "labels": label_fingerprint((stem, masks.read_label(masks.labels[stem])) for stem in stems),
     }
     content = evaluation_content(
-        images,
+        found.images,
         statistics,
         classes,
         conditions(config, "whole images"),

@@ -181,7 +181,7 @@ def measurement(sheet: Worksheet, content: Mapping[str, Any]) -> None:
     _note(sheet, 7, note)
     columns = _measured_columns(unit, area)
     header(sheet, 9, ["Image", *(title for title, _, _ in columns)])
-    sheet.row_dimensions[9].height = 62
+    sheet.row_dimensions[1].height, sheet.row_dimensions[9].height = 48, 62
     shown = [row for row in content["per_image"] if row["area_px"]["value"] or row["area_px"]["label"]]
     for number, row in enumerate(shown, 10):
         put(sheet, number, 1, row["image"]).font = BOLD
