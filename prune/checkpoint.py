@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from prune.data.labels import S2DS, ClassSet
-from prune.data.transforms import Preprocessing
+from prune.data.preprocessing import Preprocessing
 from prune.errors import UserError, first_line
 from prune.files import MODELS, atomic_path
 from prune.hardware import versions

@@ -1,88 +1,182 @@
-"""Image in, logits or class map at the image's own size out, in bounded memory whatever that size is."""
+"""Image in, logits or class map at the image's own size out, in bounded memory whatever that size is.
+
+Needs NumPy only; the runtimes (PyTorch, ONNX Runtime, OpenVINO) are behind one call and are imported when they are used.
+"""
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from prune.checkpoint import Network
-from prune.models import all_logits, mode, without_auxiliary
+from prune.data.labels import ClassSet
+from prune.data.preprocessing import Preprocessing
+from prune.errors import UserError
 
 WHOLE_SIDE = 2048
 """Images up to this many pixels on both sides go through the network in one piece."""
 TILE = 1536
-"""Side in px of the part of a larger image whose result is kept from one forward pass."""
-MARGIN = 128
-"""Context in px around a tile that is seen by the network and then thrown away, so that seams do not show."""
+"""Side in px of the tiles larger images are cut into."""
+OVERLAP = 0.25
+"""Share of a tile's side that neighboring tiles have in common."""
+SIGMA = 1 / 8
+"""Width of the Gaussian that weighs a tile's logits, as a share of its side: trust falls toward the tile's border,
+where the network sees least around it (as in nnU-Net, Isensee et al. 2021)."""
+FAINTEST = 1e-3
+"""Smallest weight: where only corners of tiles meet, the quotient must stay well defined."""
+EXPORT_SUFFIXES = (".onnx", ".xml", ".pt2")
 
 
 @dataclass(frozen=True)
 class Window:
-    """The result for one part of an image: its place in the image and logits float32 (C, h, w)."""
+    """The result for one part of an image: its place in the image and logits float32 (C, h, w) of the runtime's kind."""
 
     rows: slice
     columns: slice
-    logits: torch.Tensor
+    logits: Any
 
 
-def _spans(length: int) -> list[tuple[int, int]]:
-    """Even cuts of 0…length into tiles of at most ``TILE``."""
-    count = -(-length // TILE)
-    edges = [round(i * length / count) for i in range(count + 1)]
-    return list(itertools.pairwise(edges))
-
-
-class Predictor:
-    """A network made ready for prediction: on its device, run in evaluation mode and without auxiliary head.
+@dataclass(frozen=True)
+class Card:
+    """What a network says about itself, wherever it came from.
 
     Args:
-        network: What to run. Its module is moved to ``device``.
-        device: Where to run it.
-        autocast: Autocast type, None = float32.
-        channels_last: Whether images and weights use that memory format.
+        name: Of the file, without folder and suffix.
+        file: Where it lies.
+        classes: What its output channels mean.
+        preprocessing: What must happen to an image first.
+        architecture: Its name, or how it is known.
+        history: How it came about, as sentences.
+        runtime: What runs it: pytorch, onnx, openvino, pt2.
+        precision: fp32, fp16, int8.
+        size: The one (height, width) in px it accepts, None = any.
+        parameters: Weights of the inference network, None = unknown.
+        macs: Multiply-accumulates by input size (``"512x512"``), as far as they are known.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        device: torch.device,
-        autocast: torch.dtype | None = None,
-        channels_last: bool = True,
-    ) -> None:
-        self.network = network
-        self.device = device
-        self.autocast = autocast
-        self.format = torch.channels_last if channels_last else torch.contiguous_format
-        network.model.to(device).to(memory_format=self.format)  # type: ignore[call-overload]
+    name: str
+    file: Path
+    classes: ClassSet
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    architecture: str = ""
+    history: tuple[str, ...] = ()
+    runtime: str = "pytorch"
+    precision: str = "fp32"
+    size: tuple[int, int] | None = None
+    parameters: int | None = None
+    macs: Mapping[str, int] = field(default_factory=dict)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits float32 (C, H, W) of one uint8 RGB image (3, H, W), in one piece."""
-        batch = self.network.preprocessing.normalize(image.to(self.device)).unsqueeze(0)
-        batch = batch.contiguous(memory_format=self.format)
-        enabled = self.autocast is not None
-        with torch.inference_mode(), torch.autocast(self.device.type, self.autocast, enabled=enabled):
-            with without_auxiliary(self.network.model) as model, mode(model, training=False):
-                return all_logits(model, batch)["out"][0].float()
 
-    def windows(self, image: torch.Tensor) -> Iterator[Window]:
-        """Logits of a uint8 RGB image (3, H, W), piece by piece; the pieces cover every pixel exactly once."""
-        height, width = image.shape[-2:]
-        if max(height, width) <= WHOLE_SIDE:
+def gaussian(length: int) -> NDArray[np.float32]:
+    """Weights float32 (length,) of a tile along one axis, 1 in the middle."""
+    places = np.arange(length) - (length - 1) / 2
+    return np.maximum(np.exp(-0.5 * (places / (SIGMA * length)) ** 2), FAINTEST).astype(np.float32)
+
+
+def tile_starts(length: int, tile: int) -> list[int]:
+    """Where the tiles of one axis begin: evenly spread, covering 0…length, overlapping by at least ``OVERLAP``."""
+    if length <= tile:
+        return [0]
+    count = 1 + -(-(length - tile) // max(1, int(tile * (1 - OVERLAP))))
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+class Predictor(ABC):
+    """A network ready for prediction. Subclasses know one runtime."""
+
+    card: Card
+
+    @property
+    def classes(self) -> ClassSet:
+        """What the output channels mean."""
+        return self.card.classes
+
+    @abstractmethod
+    def run(self, batch: NDArray[np.float32]) -> Any:
+        """Logits (1, C, H, W) of normalized images float32 (1, 3, H, W), as the runtime gives them."""
+
+    def forward(self, image: NDArray[np.uint8]) -> Any:
+        """Logits (C, H, W) of a photograph uint8 (H, W, 3), RGB, in one piece."""
+        return self.run(self.card.preprocessing.normalize(image))[0]
+
+    def _numpy(self, logits: Any) -> NDArray[np.float32]:
+        return np.asarray(logits, dtype=np.float32)
+
+    def windows(self, image: NDArray[np.uint8]) -> Iterator[Window]:
+        """Logits of a photograph uint8 (H, W, 3), RGB, piece by piece; the pieces cover every pixel exactly once.
+
+        What is larger than the network takes in one piece is cut into overlapping tiles whose logits are averaged with
+        Gaussian weights; only the rows that tiles still share are kept in memory.
+        """
+        height, width = image.shape[:2]
+        tile = self.card.size or (TILE, TILE)
+        limit = self.card.size or (WHOLE_SIDE, WHOLE_SIDE)
+        if (height, width) == self.card.size or (self.card.size is None and height <= limit[0] and width <= limit[1]):
             yield Window(slice(0, height), slice(0, width), self.forward(image))
             return
-        for top, bottom in _spans(height):
-            for left, right in _spans(width):
-                up, before = max(0, top - MARGIN), max(0, left - MARGIN)
-                logits = self.forward(image[:, up : bottom + MARGIN, before : right + MARGIN])
-                inner = logits[:, top - up : bottom - up, left - before : right - before]
-                yield Window(slice(top, bottom), slice(left, right), inner)
+        yield from self._tiled(image, tile)
+
+    def _tiled(self, image: NDArray[np.uint8], tile: tuple[int, int]) -> Iterator[Window]:
+        (height, width), fixed = image.shape[:2], self.card.size is not None
+        size = tile if fixed else (min(tile[0], height), min(tile[1], width))
+        tops, lefts = tile_starts(height, size[0]), tile_starts(width, size[1])
+        weights = gaussian(size[0])[:, None] * gaussian(size[1])
+        band = np.zeros((len(self.classes), size[0], width), np.float32)
+        total = np.zeros((size[0], width), np.float32)
+        for top, following in itertools.zip_longest(tops, tops[1:]):
+            for left in lefts:
+                logits = self._tile(image[top : top + size[0], left : left + size[1]], size)
+                h, w = logits.shape[1:]
+                band[:, :h, left : left + w] += logits * weights[:h, :w]
+                total[:h, left : left + w] += weights[:h, :w]
+            done = min(height, top + size[0]) - top if following is None else following - top
+            yield Window(slice(top, top + done), slice(0, width), band[:, :done] / total[:done])
+            band[:, : size[0] - done], total[: size[0] - done] = band[:, done:].copy(), total[done:].copy()
+            band[:, size[0] - done :], total[size[0] - done :] = 0, 0
+
+    def _tile(self, part: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
+        """Logits of a tile; a part smaller than ``size`` is continued by its own mirror image and cut again."""
+        height, width = part.shape[:2]
+        if (height, width) != size:
+            part = np.pad(part, ((0, size[0] - height), (0, size[1] - width), (0, 0)), mode="symmetric")
+        return self._numpy(self.forward(part))[:, :height, :width]
 
     def class_map(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Class ids uint8 (H, W) of a photograph uint8 (H, W, 3), RGB."""
         result = np.empty(image.shape[:2], dtype=np.uint8)
-        for window in self.windows(torch.from_numpy(image).permute(2, 0, 1)):
-            result[window.rows, window.columns] = window.logits.argmax(0).to(torch.uint8).cpu().numpy()
+        for window in self.windows(image):
+            result[window.rows, window.columns] = self._numpy(window.logits).argmax(0)
         return result
+
+
+def load_predictor(file: Path, *, threads: int = 0, classes: ClassSet | None = None, **torch_options: Any) -> Predictor:
+    """The network of any file this project writes, ready for prediction.
+
+    Args:
+        file: A checkpoint (.pth) or an export (.onnx, .xml, .pt2).
+        threads: CPU threads of the runtime, 0 = all cores.
+        classes: What the outputs of a file without our metadata mean.
+        torch_options: Of ``prune.predict_torch.TorchPredictor``, for files PyTorch runs.
+
+    Raises:
+        UserError: for a missing or damaged file, and for a runtime that is not installed (naming the extra).
+    """
+    if not file.is_file():
+        raise UserError(f"model file {file} not found")
+    if file.suffix == ".onnx":
+        from prune.runtimes import OnnxPredictor
+
+        return OnnxPredictor(file, threads, classes)
+    if file.suffix == ".xml":
+        from prune.runtimes import OpenVinoPredictor
+
+        return OpenVinoPredictor(file, threads, classes)
+    try:
+        from prune.predict_torch import open_torch
+    except ImportError as error:
+        raise UserError(f"{file}: needs PyTorch, which is not installed: pip install prune-crackseg[train]") from error
+    return open_torch(file, **torch_options)

@@ -1,5 +1,6 @@
 """The command lines as users type them: the whole journey, and one clear line for every mistake."""
 
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from prune.data.labels import S2DS, ClassSet
 from prune.data.layout import find_split
 from prune.errors import run
 from prune.models import build_model
-from prune.predict import Predictor
+from prune.predict_torch import TorchPredictor
 from tests.conftest import TINY, command, draw_label, make_data, write_pair
 
 RNG = np.random.default_rng(0)
@@ -239,18 +240,25 @@ def test_mistakes_in_looking(here: Path, monkeypatch: pytest.MonkeyPatch, capsys
 def test_large_images_are_tiled_and_covered_exactly(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predict, "WHOLE_SIDE", 100)
     monkeypatch.setattr(predict, "TILE", 64)
-    monkeypatch.setattr(predict, "MARGIN", 16)
-    predictor = Predictor(load_checkpoint(tiny_model()), torch.device("cpu"))
+    predictor = TorchPredictor(load_checkpoint(tiny_model()), torch.device("cpu"))
     sizes: list[tuple[int, int]] = []
     forward = predictor.forward
-    monkeypatch.setattr(predictor, "forward", lambda image: sizes.append(tuple(image.shape[1:])) or forward(image))
+    monkeypatch.setattr(predictor, "forward", lambda image: sizes.append(tuple(image.shape[:2])) or forward(image))
     image = RNG.integers(0, 256, (150, 101, 3), dtype=np.uint8)
     covered = np.zeros((150, 101), dtype=int)
-    for window in predictor.windows(torch.from_numpy(image).permute(2, 0, 1)):
+    for window in predictor.windows(image):
         covered[window.rows, window.columns] += 1
         assert window.logits.shape[1:] == covered[window.rows, window.columns].shape
-    assert (covered == 1).all() and max(map(max, sizes)) <= 64 + 32
+        assert np.isfinite(window.logits).all()
+    assert (covered == 1).all() and set(sizes) == {(64, 64)}
     assert predictor.class_map(image).shape == (150, 101)
+
+
+@pytest.mark.parametrize(("length", "tile"), [(10, 64), (64, 64), (65, 64), (150, 64), (1000, 96), (5, 4)])
+def test_tiles_cover_an_axis_with_overlap(length: int, tile: int) -> None:
+    starts = predict.tile_starts(length, tile)
+    assert starts[0] == 0 and starts[-1] + tile >= length and starts == sorted(set(starts))
+    assert all(b - a <= max(1, 0.75 * tile + 0.5) for a, b in itertools.pairwise(starts))
 
 
 def test_tiles_see_what_the_whole_network_sees(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,10 +273,10 @@ def test_tiles_see_what_the_whole_network_sees(here: Path, monkeypatch: pytest.M
         def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
             return {"out": self.classifier(image)}
 
-    predictor = Predictor(Network(Pointwise(), "pointwise"), torch.device("cpu"))
+    predictor = TorchPredictor(Network(Pointwise(), "pointwise"), torch.device("cpu"))
     image = RNG.integers(0, 256, (130, 90, 3), dtype=np.uint8)
     whole = predictor.class_map(image)
-    for name, value in (("WHOLE_SIDE", 50), ("TILE", 40), ("MARGIN", 8)):
+    for name, value in (("WHOLE_SIDE", 50), ("TILE", 40)):
         monkeypatch.setattr(predict, name, value)
     assert np.array_equal(predictor.class_map(image), whole)
 

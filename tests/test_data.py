@@ -231,10 +231,10 @@ def test_class_pixels_counts_labeled_pixels(tmp_path: Path) -> None:
 
 
 def test_preprocessing_is_the_plain_formula() -> None:
-    image = torch.randint(0, 256, (3, 5, 4), dtype=torch.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
     prepared = Preprocessing()
-    expected = (image.double() / 255 - torch.tensor(prepared.mean)[:, None, None]) / torch.tensor(prepared.std)[
-        :, None, None
-    ]
-    assert torch.allclose(prepared.normalize(image).double(), expected, atol=1e-6)
+    expected = ((image / 255 - prepared.mean) / prepared.std).transpose(2, 0, 1)[None]
+    found = prepared.normalize(image)
+    assert found.dtype == np.float32 and found.shape == (1, 3, 5, 4)
+    assert np.allclose(found, expected, rtol=0, atol=1e-6)
     assert Preprocessing.from_dict(prepared.to_dict()) == prepared

@@ -15,7 +15,7 @@ from prune.metrics.confusion import Scores, confusion_matrix
 from prune.metrics.crack import CrackSettings
 from prune.metrics.image import ImageScorer
 from prune.models import build_model
-from prune.predict import Predictor
+from prune.predict_torch import TorchPredictor
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -30,15 +30,19 @@ def sample(height: int, width: int, stem: str) -> Sample:
 SAMPLES = [sample(40, 56, "a"), sample(64, 33, "b")]
 
 
+def forward(predictor: TorchPredictor, sample: Sample) -> torch.Tensor:
+    return predictor.forward(sample.image.permute(1, 2, 0).numpy())
+
+
 @pytest.fixture(scope="module")
-def predictor() -> Predictor:
+def predictor() -> TorchPredictor:
     torch.manual_seed(0)
-    return Predictor(Network(build_model("deeplabv3_tiny", 7), "deeplabv3_tiny"), torch.device("cpu"))
+    return TorchPredictor(Network(build_model("deeplabv3_tiny", 7), "deeplabv3_tiny"), torch.device("cpu"))
 
 
-def test_scores_and_loss_are_pooled_over_every_pixel_of_every_image(predictor: Predictor) -> None:
+def test_scores_and_loss_are_pooled_over_every_pixel_of_every_image(predictor: TorchPredictor) -> None:
     result = evaluate(predictor, SAMPLES, 2)
-    logits = [predictor.forward(s.image) for s in SAMPLES]
+    logits = [forward(predictor, s) for s in SAMPLES]
     flat = torch.cat([x.flatten(1).T for x in logits])
     labels = torch.cat([s.label.flatten() for s in SAMPLES])
     assert result.loss == pytest.approx(float(F.cross_entropy(flat, labels, ignore_index=IGNORE_INDEX)), rel=1e-5)
@@ -48,7 +52,7 @@ def test_scores_and_loss_are_pooled_over_every_pixel_of_every_image(predictor: P
     assert [(i.stem, i.height, i.width) for i in result.images] == [("a", 40, 56), ("b", 64, 33)]
 
 
-def test_nothing_is_left_over_from_an_earlier_evaluation_or_its_order(predictor: Predictor) -> None:
+def test_nothing_is_left_over_from_an_earlier_evaluation_or_its_order(predictor: TorchPredictor) -> None:
     first, again, reverse = (evaluate(predictor, s, 2) for s in (SAMPLES, SAMPLES, SAMPLES[::-1]))
     assert np.array_equal(first.scores.matrix, again.scores.matrix) and first.loss == again.loss
     assert np.array_equal(first.scores.matrix, reverse.scores.matrix)
@@ -57,17 +61,17 @@ def test_nothing_is_left_over_from_an_earlier_evaluation_or_its_order(predictor:
 SETTINGS = CrackSettings()
 
 
-def cracked(predictor: Predictor) -> list[Sample]:
+def cracked(predictor: TorchPredictor) -> list[Sample]:
     """Samples whose labels are the prediction moved by a pixel, so that every count has something to count."""
     samples = []
     for sample_ in SAMPLES:
-        predicted = predictor.forward(sample_.image).argmax(0)
+        predicted = forward(predictor, sample_).argmax(0)
         samples.append(Sample(sample_.stem, sample_.image, torch.roll(predicted, 1, 0)))
     return samples
 
 
-def test_the_number_of_workers_and_the_order_change_no_count(predictor: Predictor) -> None:
-    crack = int(predictor.forward(SAMPLES[0].image).argmax(0).mode().values.mode().values)
+def test_the_number_of_workers_and_the_order_change_no_count(predictor: TorchPredictor) -> None:
+    crack = int(forward(predictor, SAMPLES[0]).argmax(0).mode().values.mode().values)
     scorer = ImageScorer(7, crack, SETTINGS)
     samples = cracked(predictor)
     alone, parallel, reverse = (
@@ -82,7 +86,7 @@ def test_the_number_of_workers_and_the_order_change_no_count(predictor: Predicto
             assert all(np.array_equal(a.counts.boundary[n], b.counts.boundary[n]) for n in a.counts.boundary)
 
 
-def test_a_mistake_in_a_scoring_process_is_raised_here(predictor: Predictor) -> None:
+def test_a_mistake_in_a_scoring_process_is_raised_here(predictor: TorchPredictor) -> None:
     def broken() -> Iterator[Sample]:
         yield SAMPLES[0]
         raise UserError("second file is damaged")
@@ -91,7 +95,7 @@ def test_a_mistake_in_a_scoring_process_is_raised_here(predictor: Predictor) -> 
         evaluate(predictor, broken(), 2, scorer=ImageScorer(7, 6, SETTINGS), workers=1)
 
 
-def test_the_s2ds_protocol_takes_the_band_out_of_the_matrix_but_not_out_of_the_lines(predictor: Predictor) -> None:
+def test_the_s2ds_protocol_takes_the_band_out_of_the_matrix_but_not_out_of_the_lines(predictor: TorchPredictor) -> None:
     label = torch.zeros(40, 40, dtype=torch.long)
     label[:, 20:] = 5
     label[10, 2:14] = 6
@@ -105,19 +109,19 @@ def test_the_s2ds_protocol_takes_the_band_out_of_the_matrix_but_not_out_of_the_l
     assert s2ds.crack["line_false_2"] == plain.crack["line_false_2"] > 0
 
 
-def test_confidences_are_counted_for_every_labeled_pixel(predictor: Predictor) -> None:
+def test_confidences_are_counted_for_every_labeled_pixel(predictor: TorchPredictor) -> None:
     result = evaluate(predictor, SAMPLES, 2, calibrate=True)
     pixels = sum(image.calibration["calibration_crack_pixels"].sum() for image in result.images)
     assert pixels == result.scores.matrix.sum()
     hits = sum(image.calibration["calibration_top_hits"].sum() for image in result.images)
     assert hits == result.scores.matrix.diagonal().sum()
-    probability = torch.cat([predictor.forward(s.image).softmax(0)[6][s.label != IGNORE_INDEX] for s in SAMPLES])
+    probability = torch.cat([forward(predictor, s).softmax(0)[6][s.label != IGNORE_INDEX] for s in SAMPLES])
     summed = sum(image.calibration["calibration_crack_confidence"].sum() for image in result.images)
     assert summed == pytest.approx(float(probability.double().sum()), rel=1e-6)
     assert not evaluate(predictor, SAMPLES, 2).images[0].calibration
 
 
-def test_validation_counts_lines_at_four_pixels_only(predictor: Predictor) -> None:
+def test_validation_counts_lines_at_four_pixels_only(predictor: TorchPredictor) -> None:
     result = evaluate(predictor, SAMPLES, 2)
     counts = result.images[0].counts
     assert set(counts.crack) >= {"line_hit_4", "line_false_4"} and "line_hit_2" not in counts.crack
@@ -125,7 +129,7 @@ def test_validation_counts_lines_at_four_pixels_only(predictor: Predictor) -> No
     assert result.lt_iou(4) == pytest.approx(full.lt_iou(4), nan_ok=True)
 
 
-def test_evaluating_leaves_the_network_in_training_mode_and_with_its_auxiliary_head(predictor: Predictor) -> None:
+def test_evaluating_leaves_the_network_in_training_mode_and_with_its_auxiliary_head(predictor: TorchPredictor) -> None:
     model = predictor.network.model.train()
     evaluate(predictor, SAMPLES[:1], 1)
     assert model.training and model.backbone.bn1.training and model.aux_classifier is not None

@@ -236,7 +236,7 @@ def study_rows() -> list[dict[str, Any]]:
         score = 0.6 - 0.1 * number
         row = {"name": f"{criterion}_{stage}", "criterion": criterion, "stage": stage, "parameters": 61_000_000}
         row |= {"macs": 240e9 / (number + 1), "mib": 230.0, "latency_ms": None if number == 2 else 900.0}
-        row |= {"miou": score, "crack_iou": None if number == 2 else score / 2}
+        row |= {"miou": score, "crack_iou": None if number == 2 else score / 2, "crack_lt_iou_4": score / 3}
         rows.append({**row, "per_class": {"Background": 0.9, "Vegetation": None, "Crack": row["crack_iou"]}})
     return rows
 
@@ -257,7 +257,14 @@ def test_study_charts_draw_three_pictures_and_leave_gaps_for_none(tmp_path: Path
 
 
 def test_study_charts_survive_missing_everything(tmp_path: Path) -> None:
-    empty = {"latency_ms": None, "macs": None, "miou": None, "crack_iou": None, "per_class": {"Crack": None}}
+    empty = {
+        "latency_ms": None,
+        "macs": None,
+        "miou": None,
+        "crack_iou": None,
+        "crack_lt_iou_4": None,
+        "per_class": {"Crack": None},
+    }
     for rows in (study_rows()[:1], [row | empty for row in study_rows()[1:]]):
         assert all(drawn_png(file).min() < 100 for file in study_charts(rows, tmp_path, title="x"))
 

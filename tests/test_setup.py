@@ -9,9 +9,10 @@ LAYERS = [
     {"errors", "files", "options", "config"},
     {"hardware", "data", "models", "losses", "metrics"},
     {"pruning", "checkpoint"},
-    {"predict"},
+    {"predict", "runtimes", "predict_torch"},
     {"engine"},
     {"benchmark", "report"},
+    {"export"},
     {"commands"},
 ]
 """Imports run from later rows to earlier ones, or within a row."""

@@ -18,7 +18,7 @@ from prune.data.layout import OFFICIAL_SUFFIX
 from prune.errors import UserError
 from prune.files import check_writable, find_model
 from prune.hardware import autocast_type, choose_device, set_threads
-from prune.predict import Predictor
+from prune.predict_torch import TorchPredictor
 from prune.report.figures import color_mask, overlay, require_display, save_image, show, side_by_side
 
 
@@ -92,7 +92,7 @@ def infer(config: InferenceConfig) -> InferenceResult:
         find_model(config.state_dict) if config.state_dict else newest_model(), config.trust_pickle
     )
     print(f"model    {network.file}")
-    predictor = Predictor(network, device, autocast_type(config.amp, device), config.channels_last)
+    predictor = TorchPredictor(network, device, autocast_type(config.amp, device), config.channels_last)
     pixels = np.zeros(len(network.classes), dtype=np.int64)
     written: list[Path] = []
     names = output_names(photos, config.mode)

@@ -18,7 +18,7 @@ from prune.data.layout import SPLITS, find_split
 from prune.files import FIGURES, METRICS, MODELS, RESULTS, RUNS, find_model, write_json, write_text
 from prune.hardware import choose_device, machine_facts, set_threads, versions
 from prune.models.cost import measure_latency
-from prune.predict import Predictor
+from prune.predict_torch import TorchPredictor
 from prune.report.charts import study_charts
 from prune.report.comparison import compare_contents
 from prune.report.figures import color_mask, grid, save_image
@@ -239,7 +239,7 @@ def _comparison_sheet(networks: list[tuple[str, str, str]], data: Path, config: 
     pairs = [split.pairs[i] for i in picked]
     rows = [[split.read_image(pair), color_mask(split.read_label(pair), S2DS)] for pair in pairs]
     for name, _, _ in shown:
-        predictor = Predictor(load_checkpoint(find_model(name)), choose_device("auto"))
+        predictor = TorchPredictor(load_checkpoint(find_model(name)), choose_device("auto"))
         for row in rows:
             row.append(color_mask(predictor.class_map(row[0]), S2DS))
     titles = ["photograph", "label", *(criterion or stage for _, criterion, stage in shown)]

@@ -25,7 +25,7 @@ from prune.hardware import autocast_type, choose_device, set_threads
 from prune.metrics.image import ImageScorer
 from prune.metrics.statistics import Statistics
 from prune.models.cost import Latency, count, measure_latency
-from prune.predict import Predictor
+from prune.predict_torch import TorchPredictor
 from prune.report.content import Scored, evaluation_content
 
 
@@ -96,7 +96,7 @@ def _latencies(networks: Mapping[Path, Network], config: TestConfig) -> dict[Pat
 
 def _evaluate(network: Network, split: Split, framing: Framing, config: TestConfig) -> Evaluation:
     device = choose_device(config.device)
-    predictor = Predictor(network, device, autocast_type(config.amp, device), config.channels_last)
+    predictor = TorchPredictor(network, device, autocast_type(config.amp, device), config.channels_last)
     dataset = SegmentationDataset(split)
 
     def samples() -> Iterator[Sample]:

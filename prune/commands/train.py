@@ -24,7 +24,7 @@ from prune.losses import class_weights, make_loss
 from prune.models import build_model
 from prune.models.freezing import freeze
 from prune.models.pretrained import initialize, load_matching
-from prune.predict import Predictor
+from prune.predict_torch import TorchPredictor
 from prune.report.charts import training_curves
 
 
@@ -126,7 +126,7 @@ def train(config: TrainConfig) -> TrainResult:
     if config.keep_feature_extract or (config.pruned_model and not config.train_pruned_fully):
         freeze(network.model.get_submodule("backbone"))
         print("backbone frozen, batch norm included")
-    predictor = Predictor(network, device, amp, config.channels_last)
+    predictor = TorchPredictor(network, device, amp, config.channels_last)
     loss = make_loss(config.loss, None if weights is None else weights.to(device))
     step = Stepper(network.model, loss, device, amp, config.channels_last, config.aux_weight)
     number = "float32" if amp is None else str(amp).removeprefix("torch.")

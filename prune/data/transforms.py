@@ -1,4 +1,4 @@
-"""What happens to a sample before the network sees it; the evaluation half travels with the checkpoint."""
+"""What happens to a training sample before the network sees it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,29 +9,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from prune.data.labels import IGNORE_INDEX
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """The evaluation transform of a network: pixels / 255, then (x − mean) / std per RGB channel; never resized."""
-
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists, as stored in a checkpoint."""
-        return {"color_order": "RGB", "range": [0.0, 1.0], "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> "Preprocessing":
-        """The inverse of ``to_dict``."""
-        mean, std = ((float(a), float(b), float(c)) for a, b, c in (stored["mean"], stored["std"]))
-        return cls(mean, std)
-
-    def normalize(self, image: torch.Tensor) -> torch.Tensor:
-        """Turn uint8 (3, H, W) or (N, 3, H, W) RGB into normalized float32 of the same shape."""
-        scaled = F.to_dtype(image, torch.float32, scale=True)
-        return F.normalize(scaled, list(self.mean), list(self.std)).as_subclass(torch.Tensor)
+from prune.data.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ class _Forward:
     loss_sum: float = 0.0
     calibration: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
-    def add(self, rows: slice, columns: slice, logits: torch.Tensor, label: torch.Tensor, crack: int | None) -> None:
+    def add(self, logits: torch.Tensor, label: torch.Tensor, crack: int | None) -> None:
         """Count the confidences of one window; ``label`` (h, w) has 255 where nothing is labeled."""
         probabilities = logits.softmax(0)
         confidence, predicted = probabilities.max(0)
@@ -136,13 +136,14 @@ class _Forward:
 
 def _forward(predictor: Predictor, sample: Sample, crack: int | None, calibrate: bool) -> _Forward:
     result = _Forward(np.empty(tuple(sample.label.shape), np.uint8))
-    for window in predictor.windows(sample.image):
-        target = sample.label[window.rows, window.columns].to(window.logits.device)
-        loss = F.cross_entropy(window.logits[None], target[None], ignore_index=IGNORE_INDEX, reduction="sum")
+    for window in predictor.windows(sample.image.permute(1, 2, 0).numpy()):
+        logits = torch.as_tensor(window.logits)
+        target = sample.label[window.rows, window.columns].to(logits.device)
+        loss = F.cross_entropy(logits[None], target[None], ignore_index=IGNORE_INDEX, reduction="sum")
         result.loss_sum += float(loss)
-        result.class_map[window.rows, window.columns] = window.logits.argmax(0).to(torch.uint8).cpu().numpy()
+        result.class_map[window.rows, window.columns] = logits.argmax(0).to(torch.uint8).cpu().numpy()
         if calibrate:
-            result.add(window.rows, window.columns, window.logits, target, crack)
+            result.add(logits, target, crack)
     return result
 
 
@@ -173,7 +174,7 @@ def evaluate(
         workers: Processes that count while the network goes on to the next image; 0 = none.
         calibrate: Count confidences too.
     """
-    classes = predictor.network.classes
+    classes = predictor.classes
     scorer = scorer or ImageScorer(len(classes), classes.index("crack"))
     result, pending = Evaluation(), deque[Callable[[], ImageResult]]()
 

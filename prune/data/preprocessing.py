@@ -1,0 +1,38 @@
+"""The evaluation transform of a network, as a value that travels with it; needs NumPy only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Pixels / 255, then (x − mean) / std per RGB channel; images are never resized."""
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, as stored in a checkpoint."""
+        return {"color_order": "RGB", "range": [0.0, 1.0], "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> "Preprocessing":
+        """The inverse of ``to_dict``."""
+        mean, std = ((float(a), float(b), float(c)) for a, b, c in (stored["mean"], stored["std"]))
+        return cls(mean, std)
+
+    def normalize(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Turn a photograph uint8 (H, W, 3), RGB, into a batch float32 (1, 3, H, W).
+
+        One multiplication and one addition per value: x · 1/(255 std) − mean/std.
+        """
+        scale = (1 / (255 * np.array(self.std))).astype(np.float32)
+        shift = (np.array(self.mean) / np.array(self.std)).astype(np.float32)
+        batch = np.empty((1, 3, *image.shape[:2]), dtype=np.float32)
+        for channel in range(3):
+            np.multiply(image[..., channel], scale[channel], out=batch[0, channel])
+            batch[0, channel] -= shift[channel]
+        return batch

@@ -1,0 +1,90 @@
+"""Networks that PyTorch runs: checkpoints, and its own exported programs."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from prune.checkpoint import Network, load_checkpoint
+from prune.errors import UserError, first_line
+from prune.models import all_logits, mode, without_auxiliary
+from prune.predict import Card, Predictor
+from prune.runtimes import METADATA, card_from_metadata
+
+
+class TorchPredictor(Predictor):
+    """A network in memory, run in evaluation mode and without auxiliary head.
+
+    Args:
+        network: What to run. Its module is moved to ``device``.
+        device: Where to run it.
+        autocast: Autocast type, None = float32.
+        channels_last: Whether images and weights use that memory format.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        device: torch.device,
+        autocast: torch.dtype | None = None,
+        channels_last: bool = True,
+    ) -> None:
+        self.network = network
+        self.device = device
+        self.autocast = autocast
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
+        file = network.file or Path(network.architecture)
+        about = (network.architecture, tuple(network.history()))
+        self.card = Card(file.stem, file, network.classes, network.preprocessing, *about)
+        network.model.to(device).to(memory_format=self.format)  # type: ignore[call-overload]
+
+    def run(self, batch: NDArray[np.float32]) -> torch.Tensor:
+        """Logits float32 (1, C, H, W) on the device."""
+        images = torch.from_numpy(batch).to(self.device).contiguous(memory_format=self.format)
+        enabled = self.autocast is not None
+        with torch.inference_mode(), torch.autocast(self.device.type, self.autocast, enabled=enabled):
+            with without_auxiliary(self.network.model) as model, mode(model, training=False):
+                return all_logits(model, images)["out"].float()
+
+    def _numpy(self, logits: Any) -> NDArray[np.float32]:
+        return logits.cpu().numpy() if isinstance(logits, torch.Tensor) else logits
+
+
+class ProgramPredictor(Predictor):
+    """A program that ``torch.export`` wrote (.pt2)."""
+
+    def __init__(self, file: Path) -> None:
+        extra = {METADATA: ""}
+        try:
+            self.program = torch.export.load(file, extra_files=extra).module()
+            self.card = card_from_metadata(json.loads(extra[METADATA]), file, "pt2")
+        except (RuntimeError, OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+            raise UserError(f"{file}: expected an exported program, found: {first_line(error)}") from error
+
+    def run(self, batch: NDArray[np.float32]) -> torch.Tensor:
+        """Logits float32 (1, C, H, W)."""
+        with torch.inference_mode():
+            return self.program(torch.from_numpy(batch))
+
+
+def open_torch(
+    file: Path,
+    *,
+    device: torch.device | None = None,
+    autocast: torch.dtype | None = None,
+    channels_last: bool = True,
+    trust_pickle: bool = False,
+) -> Predictor:
+    """The network of a checkpoint or of an exported program.
+
+    Raises:
+        UserError: for a missing, damaged or foreign file.
+    """
+    if file.suffix == ".pt2":
+        return ProgramPredictor(file)
+    network = load_checkpoint(file, trust_pickle)
+    return TorchPredictor(network, device or torch.device("cpu"), autocast, channels_last)

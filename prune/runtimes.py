@@ -1,0 +1,136 @@
+"""ONNX Runtime and OpenVINO: files that run without PyTorch, and what they say about themselves."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.data.labels import ClassSet
+from prune.data.preprocessing import Preprocessing
+from prune.errors import UserError, first_line
+from prune.predict import Card, Predictor
+
+METADATA = "prune_metadata"
+"""Key of the metadata inside a file: one JSON object, see ``card_from_metadata``."""
+FORMAT, VERSION = "prune-export", 1
+
+
+def card_from_metadata(stored: Mapping[str, Any], file: Path, runtime: str) -> Card:
+    """The card in an export's metadata.
+
+    Raises:
+        UserError: for metadata of a newer version.
+        KeyError, TypeError, ValueError: for incomplete metadata.
+    """
+    if stored["version"] > VERSION:
+        raise UserError(f"{file}: export version {stored['version']}, this program reads up to {VERSION}")
+    size = stored["size"]
+    return Card(
+        file.stem,
+        file,
+        ClassSet.from_dict(stored["classes"]),
+        Preprocessing.from_dict(stored["preprocessing"]),
+        stored["architecture"],
+        tuple(stored["history"]),
+        runtime,
+        stored["precision"],
+        None if size is None else (size[0], size[1]),
+        stored["parameters"],
+        stored["macs"],
+    )
+
+
+def _card(text: str | None, file: Path, runtime: str, classes: ClassSet | None, channels: int | None) -> Card:
+    """The card in the metadata, or one made up from ``--classes`` for a file of another tool."""
+    if text:
+        try:
+            return card_from_metadata(json.loads(text), file, runtime)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{file}: the metadata is damaged ({error!r})") from error
+    if classes is None:
+        raise UserError(f"{file}: made by another tool, it does not say what its outputs mean: add --classes")
+    if channels is not None and channels != len(classes):
+        raise UserError(f"{file}: expected {len(classes)} outputs for the classes {classes.name}, found {channels}")
+    return Card(file.stem, file, classes, runtime=runtime, architecture="network of another tool")
+
+
+def _threads(threads: int) -> int:
+    wished = os.environ.get("OMP_NUM_THREADS", "")
+    return threads or (int(wished) if wished.isdigit() else 0) or os.cpu_count() or 1
+
+
+def votes(output: NDArray[Any], classes: int) -> NDArray[np.float32]:
+    """Logits (1, C, H, W) from a network's output; a class map (1, H, W) or (1, 1, H, W) becomes votes of 0 and 1."""
+    if output.ndim == 4 and output.shape[1] == classes:
+        return output
+    class_map = output.reshape(output.shape[0], *output.shape[-2:])
+    return (class_map[:, None] == np.arange(classes)[:, None, None]).astype(np.float32)
+
+
+class OnnxPredictor(Predictor):
+    """An ONNX file run by ONNX Runtime on the CPU.
+
+    Args:
+        file: The .onnx file.
+        threads: CPU threads, 0 = all cores.
+        classes: What the outputs of a file without our metadata mean.
+    """
+
+    def __init__(self, file: Path, threads: int = 0, classes: ClassSet | None = None) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UserError(f"{file}: needs ONNX Runtime: pip install prune-crackseg[runtime]") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = _threads(threads)
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions share no base class of their own
+            raise UserError(f"{file}: expected an ONNX network, found: {first_line(error)}") from error
+        self.input = self.session.get_inputs()[0].name
+        shape = self.session.get_outputs()[0].shape
+        channels = shape[1] if len(shape) == 4 and isinstance(shape[1], int) and shape[1] > 1 else None
+        text = self.session.get_modelmeta().custom_metadata_map.get(METADATA)
+        self.card = _card(text, file, "onnx", classes, channels)
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits float32 (1, C, H, W)."""
+        return votes(self.session.run(None, {self.input: batch})[0], len(self.classes))
+
+
+class OpenVinoPredictor(Predictor):
+    """An OpenVINO IR (.xml with its .bin), or an ONNX file, run by OpenVINO on the CPU.
+
+    Args:
+        file: The .xml file.
+        threads: CPU threads, 0 = all cores.
+        classes: What the outputs of a file without our metadata mean.
+    """
+
+    def __init__(self, file: Path, threads: int = 0, classes: ClassSet | None = None) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise UserError(f"{file}: needs OpenVINO: pip install prune-crackseg[openvino]") from error
+        if file.suffix == ".xml" and not file.with_suffix(".bin").is_file():
+            raise UserError(f"{file}: its weights {file.with_suffix('.bin').name} are missing beside it")
+        try:
+            core = openvino.Core()
+            model = core.read_model(str(file))
+            text = model.get_rt_info([METADATA]).astype(str) if model.has_rt_info([METADATA]) else None
+            settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": _threads(threads)}
+            self.compiled = core.compile_model(model, "CPU", settings)
+        except RuntimeError as error:
+            raise UserError(f"{file}: expected an OpenVINO network, found: {first_line(error)}") from error
+        shape = model.output(0).get_partial_shape()
+        channels = shape[1].get_length() if len(shape) == 4 and shape[1].is_static else None
+        self.card = _card(text, file, "openvino", classes, channels)
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits float32 (1, C, H, W)."""
+        return votes(self.compiled(batch)[0], len(self.classes))
