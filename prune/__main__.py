@@ -10,6 +10,7 @@ COMMANDS = {
     "synthesize": "draw S2DS-like images and labels",
     "score": "score masks made by any program against labels",
     "compare": "compare evaluations of several networks on the same images",
+    "export": "export a checkpoint to ONNX, OpenVINO or a PyTorch program",
     "inspect": "print a checkpoint as a card",
     "study": "train once, prune by several criteria, fine-tune each, test, tabulate",
     "demo": "the whole journey on synthetic images in a few minutes",

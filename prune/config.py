@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prune.errors import UserError
-from prune.options import check, option, parse_arguments
+from prune.options import check, option, parse_amount, parse_arguments
 
 Config = TypeVar("Config")
 DEVICES = "auto, cpu, cuda or cuda:N"
@@ -92,21 +92,32 @@ def parse(
     return parse_arguments(config_class, description, argv, prog, RECIPES)
 
 
+RUNTIMES = ("pytorch", "onnx", "onnx-int8", "openvino", "openvino-int8")
+"""What a pruned network can be timed on."""
+TARGETS = ("target_macs", "target_params", "target_latency_ms")
+"""What a pruned network may be asked to cost; the pruning ratio is then searched for."""
+
+
 @dataclass(frozen=True)
 class PruneConfig:
     """Everything ``torchvision_pruning.py`` can be told."""
 
     pruning_ratio: float = option(50.0, "percent of channels to remove, 0 to 99", low=0)
+    target_macs: str | None = option(None, "search the ratio: MACs at --latency_size that remain, 40%, 12.5G or 800M")
+    target_params: str | None = option(None, "search the ratio: parameters that remain, 40% or 5M")
+    target_latency_ms: float | None = option(None, "search the ratio: ms per image of --latency_size", low=0)
+    runtime: str = option("pytorch", "what --target_latency_ms and --round_to auto are measured on", choices=RUNTIMES)
+    max_pruning_ratio: float = option(95.0, "with a target: largest ratio the search may take, in percent", low=1)
     importance_type: str = option("Taylor", "criterion", choices=("Taylor", "Magnitude", "Random"))
     p_value: int = option(2, "norm of the Magnitude criterion: 1 = L1, 2 = L2", low=1)
-    model_name: str | None = option(None, "name of the pruned model; none: <model>_<criterion>_<ratio>")
+    model_name: str | None = option(None, "name of the pruned model; none: <model>_<criterion>_<ratio or target>")
     iterative_steps: int = option(1, "steps to the final ratio; gradients are taken anew before each", low=1)
     state_dict: str | None = option(None, "checkpoint to prune; none: the newest unpruned one in results/models")
     keep_feature_extract: bool = option(False, "keep the backbone frozen while fine-tuning between steps")
     data_dir: str | None = option(None, "folder with train/ (and val/), or a split folder; none: the default data")
     allocation: str = option("local", "same share in every layer, or one ranking of all", choices=("local", "global"))
     max_layer_ratio: float = option(90.0, "global allocation: most percent taken from one layer", low=0)
-    round_to: int = option(8, "layer widths become multiples of this", low=1)
+    round_to: str | int = option(8, "layer widths become multiples of this; auto: of what is fastest on --runtime")
     batches: int = option(8, "labeled batches the Taylor gradients are taken from", low=1)
     batch_size: int = option(1, "crops per gradient batch; 1 needs the least memory", low=1)
     crop_size: int = option(512, "side of the square crops in px", low=32)
@@ -131,9 +142,48 @@ class PruneConfig:
         chosen = spellings.get(self.importance_type.lower(), self.importance_type)
         object.__setattr__(self, "importance_type", chosen)
         check(self)
-        for name, top in (("pruning_ratio", 99), ("max_layer_ratio", 99), ("p_value", 2)):
+        for name, top in (("pruning_ratio", 99), ("max_pruning_ratio", 99), ("max_layer_ratio", 99), ("p_value", 2)):
             if getattr(self, name) > top:
                 raise UserError(f"--{name}: expected at most {top}, found {getattr(self, name):g}")
+        self._check_round_to()
+        self._check_target()
+
+    def _check_round_to(self) -> None:
+        text = str(self.round_to)
+        if text != "auto" and not (text.isdecimal() and int(text)):
+            raise UserError(f"--round_to: expected auto or a whole number of at least 1, found {text!r}")
+        object.__setattr__(self, "round_to", "auto" if text == "auto" else int(text))
+
+    def _check_target(self) -> None:
+        given = [name for name in TARGETS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UserError(f"{', '.join(f'--{name}' for name in given)}: expected one target, found {len(given)}")
+        if given and self.pruning_ratio != PruneConfig.pruning_ratio:
+            raise UserError(
+                f"--{given[0]}: expected no --pruning_ratio beside it, as the ratio is searched for, "
+                f"found {self.pruning_ratio:g}"
+            )
+        if self.allocation == "global" and (given or self.round_to == "auto"):
+            flag = f"--{given[0]}" if given else "--round_to auto"
+            raise UserError(f"{flag}: expected --allocation local, whose widths follow from the ratio, found global")
+        if given and given[0] != "target_latency_ms":
+            parse_amount(given[0], str(getattr(self, given[0])))
+
+    @property
+    def target(self) -> str | None:
+        """The name of the one target that was given, a name of ``TARGETS``."""
+        return next((name for name in TARGETS if getattr(self, name) is not None), None)
+
+    @property
+    def divisor(self) -> int:
+        """``round_to`` as a number.
+
+        Raises:
+            UserError: while it is still auto.
+        """
+        if isinstance(self.round_to, str):
+            raise UserError("--round_to: expected a whole number, found auto, which has not been measured")
+        return self.round_to
 
     @property
     def criterion(self) -> str:
@@ -309,6 +359,44 @@ class InspectConfig:
     file: str | None = option(None, "checkpoint, a path or a name in results/models; none: the newest", positional=True)
     layers: bool = option(False, "list the width of every layer")
     trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Everything ``python -m prune export`` can be told."""
+
+    checkpoint: str | None = option(None, "checkpoint to export; none: the newest in results/models", positional=True)
+    to: str = option("onnx", "runtime of the file", choices=("onnx", "openvino", "pt2"))
+    precision: str = option("fp32", "numbers in the file", choices=("fp32", "fp16", "int8"))
+    size: tuple[str, ...] = option(("dynamic",), "height and width of its one input in px, or dynamic")
+    argmax: bool = option(False, "make the class map inside the file")
+    data: str | None = option(None, "folder with train/ (calibration) and test/ (parity); none: the default data")
+    calibration_images: int = option(0, "photographs INT8 is calibrated with, 0 = up to 64", low=0)
+    parity_images: int = option(0, "test images the file is compared on, 0 = all", low=0)
+    max_drop: float | None = option(
+        None, "openvino int8: points the score may drop; sensitive layers stay in float", low=0
+    )
+    min_agreement: float | None = option(None, "percent of pixels of equal class; none: 99.9, fp16 99.5, int8 0", low=0)
+    max_miou_drop: float = option(1.0, "points of mIoU the file may lose", low=0)
+    max_crack_drop: float = option(1.0, "points of crack ltIoU@4 the file may lose", low=0)
+    output: str | None = option(None, "file to write; none: results/exports/<model>[_<precision>].<suffix>")
+    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+    threads: int = option(0, "CPU threads, 0 = all cores", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.fixed_size is not None and min(self.fixed_size) < 32:
+            raise UserError(f"--size: expected at least 32 px, found {' '.join(self.size)}")
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Height and width in px, None = any size."""
+        words = [word for text in self.size for word in text.lower().replace("x", " ").replace(",", " ").split()]
+        if words == ["dynamic"]:
+            return None
+        if not words or len(words) > 2 or not all(word.isdigit() for word in words):
+            raise UserError(f"--size: expected dynamic, or height and width in px, found {' '.join(self.size)}")
+        return int(words[0]), int(words[-1])
 
 
 CRITERIA = ("L1", "L2", "Taylor", "Random")

@@ -15,6 +15,7 @@ RUNS = RESULTS / "runs"
 PRUNING = RESULTS / "pruning"
 METRICS = RESULTS / "metrics"
 FIGURES = RESULTS / "figures"
+EXPORTS = RESULTS / "exports"
 
 
 def make_folder(folder: Path) -> Path:
@@ -64,12 +65,12 @@ def check_writable(folder: Path) -> None:
 
 
 def find_model(name: str | Path) -> Path:
-    """Return the model file ``name``: a path, or a bare name looked up in ``results/models``.
+    """Return the model file ``name``: a path, or a bare name looked up in ``results/models`` and ``results/exports``.
 
     Raises:
         UserError: when no such file exists; the message lists what was looked for.
     """
-    candidates = [Path(name), MODELS / name, MODELS / f"{name}.pth"]
+    candidates = [Path(name), MODELS / name, MODELS / f"{name}.pth", EXPORTS / name]
     for candidate in candidates:
         if candidate.is_file():
             return candidate

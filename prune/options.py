@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import re
 import sys
 import types
 import typing
@@ -66,6 +67,20 @@ def _plain_type(annotation: Any) -> Any:
     if isinstance(annotation, types.UnionType):
         return next(a for a in typing.get_args(annotation) if a is not type(None))
     return annotation
+
+
+def parse_amount(flag: str, text: str) -> tuple[float, bool]:
+    """What remains, as people type it: a share, ``40%`` (0.4, True), or a number, ``12.5G`` (12.5e9, False).
+
+    Raises:
+        UserError: naming ``flag``, for anything else and for zero.
+    """
+    match = re.fullmatch(r"((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([%kmgt]?)", text.strip(), flags=re.IGNORECASE)
+    units = {"": 1.0, "%": 0.01, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+    value = float(match[1]) * units[match[2].lower()] if match else 0.0
+    if not match or value <= 0:
+        raise UserError(f"--{flag}: expected a share such as 40% or a number such as 12.5G or 800M, found {text!r}")
+    return value, match[2] == "%"
 
 
 def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:

@@ -103,7 +103,8 @@ class Predictor(ABC):
         """Logits (C, H, W) of a photograph uint8 (H, W, 3), RGB, in one piece."""
         return self.run(self.card.preprocessing.normalize(image))[0]
 
-    def _numpy(self, logits: Any) -> NDArray[np.float32]:
+    def to_numpy(self, logits: Any) -> NDArray[np.float32]:
+        """Logits as the runtime gives them, as an array."""
         return np.asarray(logits, dtype=np.float32)
 
     def windows(self, image: NDArray[np.uint8]) -> Iterator[Window]:
@@ -143,13 +144,13 @@ class Predictor(ABC):
         height, width = part.shape[:2]
         if (height, width) != size:
             part = np.pad(part, ((0, size[0] - height), (0, size[1] - width), (0, 0)), mode="symmetric")
-        return self._numpy(self.forward(part))[:, :height, :width]
+        return self.to_numpy(self.forward(part))[:, :height, :width]
 
     def class_map(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Class ids uint8 (H, W) of a photograph uint8 (H, W, 3), RGB."""
         result = np.empty(image.shape[:2], dtype=np.uint8)
         for window in self.windows(image):
-            result[window.rows, window.columns] = self._numpy(window.logits).argmax(0)
+            result[window.rows, window.columns] = self.to_numpy(window.logits).argmax(0)
         return result
 
 

@@ -12,7 +12,7 @@ LAYERS = [
     {"predict", "runtimes", "predict_torch"},
     {"engine"},
     {"benchmark", "report"},
-    {"export"},
+    {"export", "parity"},
     {"commands"},
 ]
 """Imports run from later rows to earlier ones, or within a row."""

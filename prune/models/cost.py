@@ -15,6 +15,14 @@ from prune.hardware import device_name
 from prune.models import all_logits, mode, without_auxiliary
 
 
+def shapes_of(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` on the meta device, without a single weight; all its parameters want gradients."""
+    # A memo that already knows the shape-only twin of every tensor keeps deepcopy from copying a single weight.
+    memo: dict[int, object] = {id(p): nn.Parameter(p.detach().to("meta")) for p in model.parameters()}
+    memo |= {id(b): b.to("meta") for b in model.buffers()}
+    return copy.deepcopy(model, memo)
+
+
 def count(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
     """Parameters and MACs of the inference network (without auxiliary head) on one image.
 
@@ -26,10 +34,7 @@ def count(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
         size: Height and width of the input in px.
     """
     with without_auxiliary(model) as inference:
-        # A memo that already knows the shape-only twin of every tensor keeps deepcopy from copying a single weight.
-        memo: dict[int, object] = {id(p): nn.Parameter(p.detach().to("meta")) for p in inference.parameters()}
-        memo |= {id(b): b.to("meta") for b in inference.buffers()}
-        shapes = copy.deepcopy(inference, memo)
+        shapes = shapes_of(inference)
     counter = FlopCounterMode(display=False)
     with counter, mode(shapes, training=False), torch.no_grad():
         all_logits(shapes, torch.empty(1, 3, *size, device="meta"))

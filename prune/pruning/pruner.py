@@ -122,9 +122,9 @@ class _Graph:
         """How many channels each group keeps at ``ratio`` (0…1 of the initial channels)."""
         config, initial = self.config, [self.initial[self._root(group)] for group in groups]
         if config.allocation == "local":
-            return local_widths(initial, ratio, config.round_to)
+            return local_widths(initial, ratio, config.divisor)
         comparable = [criterion.comparable(score) for score in scores]
-        return global_widths(comparable, initial, ratio, config.round_to, config.max_layer_ratio / 100)
+        return global_widths(comparable, initial, ratio, config.divisor, config.max_layer_ratio / 100)
 
 
 def _step(graph: _Graph, criterion: Criterion, step: int, outcome: PruneOutcome) -> None:
@@ -197,6 +197,26 @@ def _prune_steps(model: nn.Module, config: PruneConfig, hooks: Hooks) -> PruneOu
                     hooks.finetune(step)
     model.zero_grad(set_to_none=True)
     return outcome
+
+
+def group_channels(model: nn.Module) -> list[int]:
+    """Channels of every prunable group of ``model``, which may be on the meta device."""
+    with _only_frozen(model, ()):
+        return list(_Graph(model, PruneConfig()).initial.values())
+
+
+def cut_to_ratio(model: nn.Module, ratio: float, round_to: int) -> None:
+    """Cut ``model`` in place to the widths ``prune_model`` gives it at ``ratio`` percent with local allocation.
+
+    Which channels go is arbitrary, so that neither scores nor weights are needed: it works on the meta device too.
+    """
+    with _only_frozen(model, ()):
+        graph = _Graph(model, PruneConfig())
+        groups = graph.groups()
+        initial = [len(group[0].idxs) for group in groups]
+        for group, start, width in zip(groups, initial, local_widths(initial, ratio / 100, round_to), strict=True):
+            if width < start:
+                graph.cut(group, list(range(start - width)))
 
 
 def prune_model(model: nn.Module, config: PruneConfig, hooks: Hooks | None = None) -> PruneOutcome:
