@@ -14,7 +14,7 @@ COMMANDS = {
     "inspect": "print a checkpoint as a card",
     "study": "train once, prune by several criteria, fine-tune each, test, tabulate",
     "demo": "the whole journey on synthetic images in a few minutes",
-    "benchmark": "measure training speed, pruning memory and evaluation overhead",
+    "benchmark": "time networks of any runtime, or measure the project's own speed and memory",
 }
 
 

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -215,7 +215,19 @@ def load_checkpoint(path: Path, trust_pickle: bool = False) -> Network:
         raise UserError(f"{path}: the checkpoint is incomplete ({error!r})") from error
 
 
-def require_classes(network: Network, classes: ClassSet) -> None:
+class _Classified(Protocol):
+    """What has classes and comes from a file."""
+
+    @property
+    def classes(self) -> ClassSet:
+        """What the outputs mean."""
+
+    @property
+    def file(self) -> Path | None:
+        """Where it came from."""
+
+
+def require_classes(network: _Classified, classes: ClassSet) -> None:
     """Raise ``UserError`` when the network's outputs are not the classes of the data."""
     if network.classes.classes != classes.classes:
         raise UserError(

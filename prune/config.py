@@ -228,7 +228,8 @@ class TestConfig(ScoringOptions):
     __test__ = False  # pytest would take the name for a test class
 
     test_dir: str | None = option(None, "split folder to score; none: test/ of the default data", positional=True)
-    weights: tuple[str, ...] = option((), "checkpoints to score, several are compared; none: the newest")
+    weights: tuple[str, ...] = option((), "checkpoints or exports to score, several are compared; none: the newest")
+    classes: str | None = option(None, "of an export made by another tool", choices=("s2ds", "crack"))
     pruned_model: tuple[str, ...] = option((), "the same, for pruned checkpoints")
     use_pruned: bool = option(False, "without a file name: take the newest pruned checkpoint")
     output: str | None = option(None, "workbook to write, FILE.xlsx; the .json goes beside it")
@@ -305,7 +306,8 @@ class CompareConfig(VerdictLimits):
 class InferenceConfig:
     """Everything ``inference.py`` can be told."""
 
-    state_dict: str | None = option(None, "checkpoint to use; none: the newest in results/models")
+    state_dict: str | None = option(None, "checkpoint or export to use; none: the newest in results/models")
+    classes: str | None = option(None, "of an export made by another tool", choices=("s2ds", "crack"))
     image: str | None = option(None, "photograph or folder of photographs; none: the default data's test images")
     mode: str = option("side_by_side", "picture to make", choices=("side_by_side", "overlay", "save_mask"))
     opacity: float = option(0.5, "of the classes in an overlay, 0 to 1", low=0)
@@ -437,22 +439,31 @@ class StudyConfig(VerdictLimits):
             raise UserError(f"--criteria: expected some of {','.join(CRITERIA)}, found {','.join(unknown)}")
 
 
-SUITES = ("all", "training", "pruning", "evaluation", "scores")
+SUITES = ("all", "training", "pruning", "evaluation", "scores", "deploy")
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
     """Everything ``python -m prune benchmark`` can be told."""
 
-    suite: str = option("all", "what to measure", choices=SUITES)
+    files: tuple[str, ...] = option(
+        (),
+        "networks to time against each other, the first is the baseline; none: the project's own figures",
+        positional=True,
+    )
+    batch: int = option(1, "networks: images per pass", low=1)
+    passes: int = option(20, "networks: timed passes of each", low=1)
+    threads: int = option(0, "networks: CPU threads of every runtime, 0 = all cores", low=0)
+    device: str = option("cpu", f"networks: {DEVICES}, of those PyTorch runs")
+    suite: str = option("all", "the project's own figures: which", choices=SUITES)
     crop_size: int = option(256, "training: side of the crops in px", low=32)
     batch_size: int = option(4, "training: crops per step", low=2)
     repeats: int = option(3, "training: timed steps of each loop, interleaved", low=1)
-    size: int = option(512, "pruning and evaluation: side of the images in px", low=64)
+    size: int = option(512, "networks, pruning, evaluation, deploy: side of the images in px", low=64)
     images: int = option(6, "evaluation: test images", low=1)
     score_size: int = option(1024, "scores: side of the image in px", low=64)
     score_repeats: int = option(9, "scores: timed repeats", low=1)
-    output: str = option("results/benchmarks/bench.json", "file of the figures")
+    output: str | None = option(None, "file of the figures; none: bench.json or latency.json in results/benchmarks")
 
     def __post_init__(self) -> None:
         check(self)

@@ -16,6 +16,7 @@ PRUNING = RESULTS / "pruning"
 METRICS = RESULTS / "metrics"
 FIGURES = RESULTS / "figures"
 EXPORTS = RESULTS / "exports"
+BENCHMARKS = RESULTS / "benchmarks"
 
 
 def make_folder(folder: Path) -> Path:
@@ -76,3 +77,9 @@ def find_model(name: str | Path) -> Path:
             return candidate
     tried = ", ".join(str(c) for c in dict.fromkeys(candidates))
     raise UserError(f"model file {name!s} not found (looked for {tried})")
+
+
+def file_mib(file: Path) -> float:
+    """Size of a model file in MiB, an OpenVINO network with its weights."""
+    parts = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
+    return sum(part.stat().st_size for part in parts if part.is_file()) / 2**20

@@ -30,7 +30,7 @@ def check(config: Any) -> None:
     """
     for field in dataclasses.fields(config):
         value, choices, low = getattr(config, field.name), field.metadata.get("choices"), field.metadata.get("low")
-        if choices and value not in choices:
+        if choices and value not in choices and value is not field.default:
             raise UserError(f"--{field.name}: expected one of {', '.join(choices)}, found {value!r}")
         if low is not None and value is not None and not value >= low:
             raise UserError(f"--{field.name}: expected at least {low}, found {value}")

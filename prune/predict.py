@@ -103,6 +103,14 @@ class Predictor(ABC):
         """Logits (C, H, W) of a photograph uint8 (H, W, 3), RGB, in one piece."""
         return self.run(self.card.preprocessing.normalize(image))[0]
 
+    def synchronize(self) -> None:  # noqa: B027, most runtimes return when they are done
+        """Wait until the device has finished."""
+
+    @property
+    def device(self) -> str:
+        """What it runs on, for tables; empty = the CPU."""
+        return ""
+
     def to_numpy(self, logits: Any) -> NDArray[np.float32]:
         """Logits as the runtime gives them, as an array."""
         return np.asarray(logits, dtype=np.float32)

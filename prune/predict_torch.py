@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from prune.checkpoint import Network, load_checkpoint
 from prune.errors import UserError, first_line
+from prune.hardware import device_name
 from prune.models import all_logits, mode, without_auxiliary
 from prune.predict import Card, Predictor
 from prune.runtimes import METADATA, card_from_metadata
@@ -34,7 +35,7 @@ class TorchPredictor(Predictor):
         channels_last: bool = True,
     ) -> None:
         self.network = network
-        self.device = device
+        self.where = device
         self.autocast = autocast
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         file = network.file or Path(network.architecture)
@@ -44,15 +45,25 @@ class TorchPredictor(Predictor):
 
     def run(self, batch: NDArray[np.float32]) -> torch.Tensor:
         """Logits float32 (1, C, H, W) on the device."""
-        images = torch.from_numpy(batch).to(self.device).contiguous(memory_format=self.format)
+        images = torch.from_numpy(batch).to(self.where).contiguous(memory_format=self.format)
         enabled = self.autocast is not None
-        with torch.inference_mode(), torch.autocast(self.device.type, self.autocast, enabled=enabled):
+        with torch.inference_mode(), torch.autocast(self.where.type, self.autocast, enabled=enabled):
             with without_auxiliary(self.network.model) as model, mode(model, training=False):
                 return all_logits(model, images)["out"].float()
 
     def to_numpy(self, logits: Any) -> NDArray[np.float32]:
         """Logits as an array on the CPU."""
         return logits.cpu().numpy() if isinstance(logits, torch.Tensor) else logits
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished."""
+        if self.where.type == "cuda":
+            torch.cuda.synchronize(self.where)
+
+    @property
+    def device(self) -> str:
+        """The GPU's name, empty on the CPU."""
+        return device_name(self.where) if self.where.type == "cuda" else ""
 
 
 class ProgramPredictor(Predictor):

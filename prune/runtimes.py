@@ -122,7 +122,9 @@ class OpenVinoPredictor(Predictor):
         try:
             core = openvino.Core()
             model = core.read_model(str(file))
-            text = model.get_rt_info([METADATA]).astype(str) if model.has_rt_info([METADATA]) else None
+            # An ONNX file's own metadata lies under the name of its framework.
+            places = [place for place in ([METADATA], ["framework", METADATA]) if model.has_rt_info(place)]
+            text = model.get_rt_info(places[0]).astype(str) if places else None
             settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": _threads(threads)}
             self.compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:

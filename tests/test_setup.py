@@ -6,13 +6,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"errors", "files", "options", "config"},
+    {"errors", "files", "options", "config", "progress"},
     {"hardware", "data", "models", "losses", "metrics"},
     {"pruning", "checkpoint"},
     {"predict", "runtimes", "predict_torch"},
-    {"engine"},
+    {"engine", "latency"},
     {"benchmark", "report"},
-    {"export", "parity"},
+    {"contenders", "export", "parity"},
+    {"contest", "probe"},
     {"commands"},
 ]
 """Imports run from later rows to earlier ones, or within a row."""

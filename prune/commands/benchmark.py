@@ -7,11 +7,12 @@ from pathlib import Path
 
 from prune.benchmark import Figure, run_measured, scoring_speed, training_speed
 from prune.checkpoint import Network, save_checkpoint
+from prune.commands.contest import deploy, run_contest
 from prune.commands.test import test
 from prune.config import BenchmarkConfig, TestConfig, parse
 from prune.data.labels import S2DS
 from prune.data.synthetic import synthesize
-from prune.files import write_json
+from prune.files import BENCHMARKS, write_json
 from prune.hardware import choose_device, machine_facts, set_threads, versions
 from prune.models import build_model
 from prune.report.tables import text_table
@@ -52,11 +53,14 @@ def evaluation_overhead(folder: Path, images: int) -> Figure:
 def benchmark(config: BenchmarkConfig) -> list[Figure]:
     """Measure the chosen suites and write the figures with the machine's facts to ``config.output``."""
     set_threads(0)
+    output = Path(config.output or BENCHMARKS / "bench.json")
     figures: list[Figure] = []
     if config.suite in ("all", "training"):
         figures.append(training_speed(config.crop_size, config.batch_size, config.repeats))
     if config.suite in ("all", "scores"):
         figures += scoring_speed(config.score_size, config.score_repeats)
+    if config.suite in ("all", "deploy"):
+        figures += deploy(output.with_name("deploy.json"), config.size, config.passes)
     if config.suite in ("all", "pruning", "evaluation"):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -67,18 +71,21 @@ def benchmark(config: BenchmarkConfig) -> list[Figure]:
                 figures.append(evaluation_overhead(folder, config.images))
     machine = machine_facts(choose_device("cpu"))
     rows = [asdict(figure) | {"kept": figure.kept} for figure in figures]
-    write_json(Path(config.output), {"figures": rows, "machine": machine, "versions": versions()})
+    write_json(output, {"figures": rows, "machine": machine, "versions": versions()})
     return figures
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, measure, print the table."""
-    description = "Measure training speed, pruning memory and evaluation overhead on this machine."
+    description = "Time networks of any runtime against each other, or measure what the project itself promises."
     config = parse(BenchmarkConfig, description, argv, "python -m prune benchmark")
+    if config.files:
+        print(run_contest(config))
+        return
     figures = benchmark(config)
     header = ["figure", "value", "", "bound", "kept", "detail"]
     rows = [
         [f.name, f"{f.value:.2f}", f.unit, f"{f.relation} {f.bound:g}", "yes" if f.kept else "no", f.detail]
         for f in figures
     ]
-    print(f"\n{text_table(header, rows)}\nfigures  {config.output}")
+    print(f"\n{text_table(header, rows)}\nfigures  {config.output or BENCHMARKS / 'bench.json'}")

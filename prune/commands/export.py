@@ -20,7 +20,7 @@ from prune.data.labels import S2DS
 from prune.data.layout import Split, find_split
 from prune.errors import UserError
 from prune.export import Target, export
-from prune.files import EXPORTS, check_writable, find_model, write_json
+from prune.files import EXPORTS, check_writable, file_mib, find_model, write_json
 from prune.hardware import machine_facts, set_threads, versions
 from prune.parity import Gate, Parity, compare
 from prune.predict import Predictor, load_predictor
@@ -63,12 +63,6 @@ class ExportResult:
 
     def _hints(self) -> list[str]:
         return [self.hint] if self.hint else []
-
-
-def file_mib(file: Path) -> float:
-    """Size of a model file in MiB, an OpenVINO network with its weights."""
-    parts = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
-    return sum(part.stat().st_size for part in parts if part.is_file()) / 2**20
 
 
 def tensorrt_hint(file: Path, target: Target) -> str:

@@ -4,21 +4,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from prune.checkpoint import load_checkpoint, newest_model
-from prune.commands.defaults import data_folder
 from prune.config import InferenceConfig, parse
 from prune.data.images import is_image, read_image
 from prune.data.labels import ClassSet
 from prune.data.layout import OFFICIAL_SUFFIX
+from prune.data.masks import classes_called
 from prune.errors import UserError
 from prune.files import check_writable, find_model
-from prune.hardware import autocast_type, choose_device, set_threads
-from prune.predict_torch import TorchPredictor
+from prune.predict import Predictor, load_predictor
+from prune.progress import progress
 from prune.report.figures import color_mask, overlay, require_display, save_image, show, side_by_side
 
 
@@ -74,6 +73,34 @@ def output_names(files: Sequence[Path], mode: str) -> list[str]:
     return [f"{stem}_{mode}.png" for stem in stems]
 
 
+def _predictor(config: InferenceConfig) -> Predictor:
+    """The named network, else the newest checkpoint; PyTorch is imported only for files it runs."""
+    classes = classes_called(config.classes) if config.classes else None
+    if config.state_dict:
+        file = find_model(config.state_dict)
+        if file.suffix in (".onnx", ".xml"):
+            return load_predictor(file, threads=config.threads, classes=classes)
+    try:
+        from prune.checkpoint import newest_model
+        from prune.hardware import autocast_type, choose_device, set_threads
+    except ImportError as error:
+        name = config.state_dict or "a checkpoint"
+        raise UserError(f"{name}: needs PyTorch, which is not installed: pip install prune-crackseg[train]") from error
+    set_threads(config.threads)
+    device = choose_device(config.device)
+    options: dict[str, Any] = {"autocast": autocast_type(config.amp, device), "channels_last": config.channels_last}
+    file = find_model(config.state_dict) if config.state_dict else newest_model()
+    return load_predictor(file, device=device, trust_pickle=config.trust_pickle, **options)
+
+
+def _photos(config: InferenceConfig) -> list[Path]:
+    if config.image:
+        return find_images(Path(config.image))
+    from prune.commands.defaults import data_folder
+
+    return find_images(data_folder() / "test" / "Images")
+
+
 def infer(config: InferenceConfig) -> InferenceResult:
     """Segment photographs of any size and write or show the pictures.
 
@@ -85,27 +112,23 @@ def infer(config: InferenceConfig) -> InferenceResult:
         check_writable(folder)
     else:
         require_display()
-    set_threads(config.threads)
-    device = choose_device(config.device)
-    photos = find_images(Path(config.image) if config.image else data_folder() / "test" / "Images")
-    network = load_checkpoint(
-        find_model(config.state_dict) if config.state_dict else newest_model(), config.trust_pickle
-    )
-    print(f"model    {network.file}")
-    predictor = TorchPredictor(network, device, autocast_type(config.amp, device), config.channels_last)
-    pixels = np.zeros(len(network.classes), dtype=np.int64)
+    photos = _photos(config)
+    predictor = _predictor(config)
+    classes = predictor.classes
+    print(f"model    {predictor.card.file}")
+    pixels = np.zeros(len(classes), dtype=np.int64)
     written: list[Path] = []
     names = output_names(photos, config.mode)
-    for photo, name in zip(tqdm(photos, desc="segmenting", unit="image", leave=False), names, strict=True):
+    for photo, name in zip(progress(photos, "segmenting"), names, strict=True):
         image = read_image(photo)
         class_map = predictor.class_map(image)
         pixels += np.bincount(class_map.ravel(), minlength=len(pixels))
-        picture = draw(image, class_map, network.classes, config)
+        picture = draw(image, class_map, classes, config)
         if config.save_figure:
             written.append(save_image(picture, folder / name))
         else:
             show(picture, photo.name)
-    shares = dict(zip(network.classes.classes, (pixels / pixels.sum()).tolist(), strict=True))
+    shares = dict(zip(classes.classes, (pixels / pixels.sum()).tolist(), strict=True))
     return InferenceResult(written, len(photos), shares)
 
 

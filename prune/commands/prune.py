@@ -3,13 +3,14 @@
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from prune.checkpoint import Network, load_checkpoint, new_stage, newest_model, require_classes, save_checkpoint
+from prune.commands.budget import Plan, plan
 from prune.commands.defaults import data_folder
 from prune.config import PruneConfig, TrainConfig, parse
 from prune.data.dataset import Batch, SegmentationDataset, class_pixels, draw_batch
@@ -25,7 +26,7 @@ from prune.models import build_model
 from prune.models.cost import count, measure_latency
 from prune.models.freezing import freeze, unfreeze
 from prune.models.pretrained import initialize
-from prune.pruning.pruner import Hooks, prune_model
+from prune.pruning.pruner import Hooks, PruneOutcome, prune_model
 from prune.pruning.recalibrate import recalibrate_batch_norm
 from prune.pruning.report import Cost, PruningReport
 
@@ -104,6 +105,12 @@ class _Material:
         """Gradients of the training loss, batch after batch."""
         return batch_gradients(self.step, self.batches(self.plain, self.config.batches, self.config.batch_size))
 
+    def hooks(self) -> Hooks:
+        """What pruning is handed, as far as ``config`` asks for it."""
+        finetune: Callable[[int], None] | None = self.finetune if self.config.finetune_epochs_per_step else None
+        recalibrate = self.recalibrate if self.config.recalibrate and self.config.pruning_ratio else None
+        return Hooks(self.gradients, finetune, recalibrate)
+
     def recalibrate(self) -> None:
         """Estimate batch-norm statistics anew on training crops."""
         format = torch.channels_last if self.config.channels_last else torch.contiguous_format
@@ -156,6 +163,37 @@ def _latencies(dense: nn.Module, pruned: nn.Module, config: PruneConfig) -> tupl
     return measured["before"].median_ms, after.median_ms, conditions
 
 
+def _report(
+    dense: Network, pruned: Network, source: Path, file: Path, planned: Plan, outcome: PruneOutcome
+) -> PruningReport:
+    """Costs of the network and its file before and after, the target, and what the user must know."""
+    config = planned.config
+    old, new, conditions = _latencies(dense.model, pruned.model, config)
+    size = (config.latency_size, config.latency_size)
+    before, after = _cost(dense, source, size, old), _cost(pruned, file, size, new)
+    notes = [] if pruned.file else [f"the unpruned network is kept in {source}"]
+    budget = planned.reached(after)
+    notes += [*(budget.notes() if budget else []), *planned.disagreement(pruned.model)]
+    settings, layers = planned.settings(), outcome.layers
+    return PruningReport(
+        settings, before, after, layers, size, conditions, notes=notes, budget=budget, divisors=planned.divisors
+    )
+
+
+def _model_file(network: Network, config: PruneConfig) -> Path:
+    """Where the pruned network goes: ``--model_name``, else a name that tells origin, criterion and ratio or target."""
+    stem = network.file.stem if network.file else network.architecture
+    goal = f"{config.pruning_ratio:g}"
+    if config.target:
+        asked = str(getattr(config, config.target)).replace("%", "pct").replace(" ", "").removesuffix(".0")
+        goal = config.target.removeprefix("target_").removesuffix("_ms") + asked
+    name = config.model_name or f"{stem}_{config.criterion.lower()}_{goal}"
+    file = MODELS / f"{name.removesuffix('.pth')}.pth"
+    if network.file and file.resolve() == network.file.resolve():
+        raise UserError(f"--model_name {name}: would overwrite the model that is pruned, choose another name")
+    return file
+
+
 def prune(config: PruneConfig) -> PruneResult:
     """Prune a checkpoint as ``config`` says.
 
@@ -171,29 +209,23 @@ def prune(config: PruneConfig) -> PruneResult:
     check_writable(MODELS)
     network = _network(config)
     print(f"model    {network.file or network.architecture}")
-    stem = network.file.stem if network.file else network.architecture
-    name = config.model_name or f"{stem}_{config.criterion.lower()}_{config.pruning_ratio:g}"
-    model_file = MODELS / f"{name.removesuffix('.pth')}.pth"
-    if network.file and model_file.resolve() == network.file.resolve():
-        raise UserError(f"--model_name {name}: would overwrite the model that is pruned, choose another name")
+    model_file = _model_file(network, config)
+    planned = plan(network, config)
+    config = planned.config
     network.model.to(device)
     material = _Material(network, config, device)
     if not network.file:
         material.recalibrate()
     source = _file_size_of(network, model_file)
     dense = Network(copy.deepcopy(network.model).cpu(), network.architecture, network.classes)
-    recalibrate = material.recalibrate if config.recalibrate and config.pruning_ratio else None
-    finetune: Callable[[int], None] | None = material.finetune if config.finetune_epochs_per_step else None
-    outcome = prune_model(network.model, config, Hooks(material.gradients, finetune, recalibrate))
-    settings = asdict(config) | {"criterion": config.criterion}
-    network.lineage = [*network.lineage, *([new_stage("prune", settings, {})] if config.pruning_ratio else [])]
+    outcome = prune_model(network.model, config, material.hooks())
+    network.lineage = [
+        *network.lineage,
+        *([new_stage("prune", planned.settings(), {})] if config.pruning_ratio else []),
+    ]
     save_checkpoint(network, model_file)
-    old, new, conditions = _latencies(dense.model, network.model, config)
-    size = (config.latency_size, config.latency_size)
-    before, after = _cost(dense, source, size, old), _cost(network, model_file, size, new)
-    notes = [] if network.file else [f"the unpruned network is kept in {source}"]
-    seconds = time.perf_counter() - start
-    report = PruningReport(settings, before, after, outcome.layers, size, conditions, seconds, notes)
+    report = _report(dense, network, source, model_file, planned, outcome)
+    report.seconds = time.perf_counter() - start
     json = write_json(PRUNING / f"{model_file.stem}.json", report.to_json())
     return PruneResult(report, model_file, json, report.write_csv(json.with_suffix(".csv")))
 

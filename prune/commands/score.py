@@ -159,7 +159,15 @@ def _summary(name: str, folder: str) -> dict[str, Any]:
     """Masks have a name and a place; what they cost nobody knows."""
     unknown = dict.fromkeys(("parameters", "macs", "file_mib", "latency_ms", "latency_threads"))
     text = dict.fromkeys(("macs_input", "latency_input", "latency_device", "latency_started"), "")
-    return {"model": name, "file": folder, "architecture": "masks of another program", "lineage": [], **unknown, **text}
+    return {
+        "model": name,
+        "file": folder,
+        "architecture": "masks of another program",
+        "runtime": "",
+        "lineage": [],
+        **unknown,
+        **text,
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:

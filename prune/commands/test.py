@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from prune.checkpoint import Network, load_checkpoint, newest_model, require_classes
+from prune.checkpoint import newest_model, require_classes
 from prune.commands.compare import CompareResult, compare
 from prune.commands.defaults import data_folder
 from prune.commands.scoring import TestResult, conditions, crack_settings, now, run_facts, write_result
@@ -17,16 +17,24 @@ from prune.data.framing import Framing
 from prune.data.images import image_size
 from prune.data.labels import S2DS
 from prune.data.layout import Split, find_split
+from prune.data.masks import classes_called
 from prune.data.scale import read_scales
 from prune.engine.evaluation import Evaluation, evaluate
 from prune.errors import UserError
-from prune.files import METRICS, check_writable, find_model
-from prune.hardware import autocast_type, choose_device, set_threads
+from prune.files import METRICS, check_writable, file_mib, find_model
+from prune.hardware import autocast_type, choose_device, device_name, set_threads
+from prune.latency import Timing, time_predictors
 from prune.metrics.image import ImageScorer
 from prune.metrics.statistics import Statistics
-from prune.models.cost import Latency, count, measure_latency
+from prune.models.cost import count
+from prune.predict import EXPORT_SUFFIXES, Predictor, load_predictor
 from prune.predict_torch import TorchPredictor
 from prune.report.content import Scored, evaluation_content
+
+
+def _name(file: Path) -> str:
+    """What a model is called: exports keep their suffix, because they share the stem of their checkpoint."""
+    return file.name if file.suffix in EXPORT_SUFFIXES else file.stem
 
 
 def model_files(config: TestConfig) -> list[Path]:
@@ -39,7 +47,7 @@ def model_files(config: TestConfig) -> list[Path]:
     if not named:
         return [newest_model(pruned=True if config.use_pruned else None)]
     files = [find_model(name) for name in named]
-    stems = [file.stem for file in files]
+    stems = [_name(file) for file in files]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice:
         raise UserError(f"--weights, --pruned_model: two files called {twice}, expected different names")
@@ -58,60 +66,85 @@ def _scales(config: TestConfig, split: Split, framing: Framing) -> dict[str, flo
 class _Timed:
     """A latency, and when it was measured: those of one time were measured in turns."""
 
-    latency: Latency
+    latency: Timing
     started: str
 
 
-def _summary(network: Network, config: TestConfig, timed: _Timed | None) -> dict[str, Any]:
-    size = (config.latency_size, config.latency_size)
-    parameters, macs = count(network.model, size)
-    shape = f"3x{size[0]}x{size[1]}"
+def _cost(predictor: Predictor, size: tuple[int, int]) -> tuple[int | None, int | None, tuple[int, int]]:
+    """Parameters, MACs and the input (height, width) they are counted on; None = unknown."""
+    if isinstance(predictor, TorchPredictor):
+        return *count(predictor.network.model, size), size
+    known = predictor.card.macs
+    name = f"{size[1]}x{size[0]}"
+    name = name if name in known else next(iter(known), name)
+    width, height = (int(side) for side in name.split("x"))
+    return predictor.card.parameters, known.get(name), (height, width)
+
+
+def _summary(predictor: Predictor, config: TestConfig, timed: _Timed | None) -> dict[str, Any]:
+    card = predictor.card
+    size = card.size or (config.latency_size, config.latency_size)
+    parameters, macs, counted = _cost(predictor, size)
+    device = predictor.device or device_name(torch.device("cpu"))
     return {
-        "model": network.file.stem if network.file else network.architecture,
-        "file": str(network.file),
-        "architecture": network.architecture,
-        "lineage": network.history(),
+        "model": _name(card.file),
+        "file": str(card.file),
+        "architecture": card.architecture,
+        "runtime": f"{card.runtime} {card.precision}",
+        "lineage": list(card.history),
         "parameters": parameters,
         "macs": macs,
-        "macs_input": shape,
-        "file_mib": network.file.stat().st_size / 2**20 if network.file else None,
-        "latency_ms": timed.latency.median_ms if timed else None,
-        "latency_input": f"1x{shape}",
-        "latency_device": timed.latency.device if timed else "",
+        "macs_input": f"3x{counted[0]}x{counted[1]}",
+        "file_mib": file_mib(card.file) if card.file.is_file() else None,
+        "latency_ms": timed.latency.median if timed else None,
+        "latency_input": f"1x3x{size[0]}x{size[1]}",
+        "latency_device": device if timed else "",
         "latency_threads": torch.get_num_threads(),
         "latency_started": timed.started if timed else "",
     }
 
 
-def _latencies(networks: Mapping[Path, Network], config: TestConfig) -> dict[Path, _Timed]:
+def _latencies(predictors: Mapping[Path, Predictor], config: TestConfig) -> dict[Path, _Timed]:
     """Latency of every network, taken in turns; empty when it is not to be measured."""
     if not config.latency_repeats:
         return {}
-    models = {str(file): network.model for file, network in networks.items()}
-    size = (config.latency_size, config.latency_size)
-    started = now()
-    measured = measure_latency(models, size, config.latency_repeats, choose_device(config.device))
-    return {file: _Timed(measured[str(file)], started) for file in networks}
+    size, started = (config.latency_size, config.latency_size), now()
+    found = time_predictors({str(file): p for file, p in predictors.items()}, size, config.latency_repeats)
+    return {file: _Timed(found[str(file)], started) for file in predictors}
 
 
-def _evaluate(network: Network, split: Split, framing: Framing, config: TestConfig) -> Evaluation:
+def _predictor(file: Path, config: TestConfig) -> Predictor:
     device = choose_device(config.device)
-    predictor = TorchPredictor(network, device, autocast_type(config.amp, device), config.channels_last)
+    options: dict[str, Any] = {"autocast": autocast_type(config.amp, device), "channels_last": config.channels_last}
+    classes = classes_called(config.classes) if config.classes else None
+    predictor = load_predictor(
+        file,
+        threads=config.threads,
+        classes=classes,
+        device=device,
+        trust_pickle=config.trust_pickle,
+        **options,
+    )
+    require_classes(predictor.card, S2DS)
+    return predictor
+
+
+def _evaluate(predictor: Predictor, split: Split, framing: Framing, config: TestConfig) -> Evaluation:
     dataset = SegmentationDataset(split)
 
     def samples() -> Iterator[Sample]:
         return map(framing, whole_images(dataset, config.workers))
 
-    scorer = ImageScorer(len(network.classes), network.classes.index("crack"), crack_settings(config))
-    options = {"scorer": scorer, "workers": config.workers, "calibrate": config.calibration}
-    return evaluate(predictor, samples(), len(dataset), f"testing {network.architecture}", **options)  # type: ignore[arg-type]
+    scorer = ImageScorer(len(predictor.classes), predictor.classes.index("crack"), crack_settings(config))
+    options: dict[str, Any] = {"scorer": scorer, "workers": config.workers, "calibrate": config.calibration}
+    return evaluate(predictor, samples(), len(dataset), f"testing {predictor.card.name}", **options)
 
 
-def _test(network: Network, split: Split, workbook: Path, config: TestConfig, timed: _Timed | None) -> TestResult:
+def _test(predictor: Predictor, split: Split, workbook: Path, config: TestConfig, timed: _Timed | None) -> TestResult:
     framing, started = Framing(config.resize, config.crop), now()
     scales = _scales(config, split, framing)
-    result = _evaluate(network, split, framing, config)
-    crack = network.classes.index("crack")
+    result = _evaluate(predictor, split, framing, config)
+    crack = predictor.classes.index("crack")
     statistics = Statistics.of(
         {image.stem: image.counts for image in result.images},
         crack_settings(config),
@@ -129,9 +162,9 @@ def _test(network: Network, split: Split, workbook: Path, config: TestConfig, ti
     content = evaluation_content(
         [Scored(image.stem, image.height, image.width, image.loss) for image in result.images],
         statistics,
-        network.classes,
+        predictor.classes,
         conditions(config, str(framing)),
-        summary=_summary(network, config, timed),
+        summary=_summary(predictor, config, timed),
         run=run_facts(config, data, result.seconds, started, config.device),
         loss=result.loss,
     )
@@ -154,14 +187,12 @@ def score_checkpoints(config: TestConfig) -> list[TestResult]:
     _scales(config, split, Framing(config.resize, config.crop))
     choose_device(config.device)
     own = Path(config.output) if config.output and len(files) == 1 else None
-    workbooks = {file: own or METRICS / f"{file.stem}.xlsx" for file in files}
-    networks = {file: load_checkpoint(file, config.trust_pickle) for file in files}
-    for network in networks.values():
-        require_classes(network, S2DS)
+    workbooks = {file: own or METRICS / f"{_name(file)}.xlsx" for file in files}
+    predictors = {file: _predictor(file, config) for file in files}
     for workbook in workbooks.values():
         check_writable(workbook.parent)
-    latencies = _latencies(networks, config)
-    return [_test(networks[file], split, workbooks[file], config, latencies.get(file)) for file in files]
+    latencies = _latencies(predictors, config)
+    return [_test(predictors[file], split, workbooks[file], config, latencies.get(file)) for file in files]
 
 
 def test(config: TestConfig) -> TestResult:

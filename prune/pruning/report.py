@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from prune.files import write_text
+from prune.pruning.budget import Budget, DivisorTable
 
 WidthRow = tuple[str, str, int, int]
 
@@ -77,6 +78,8 @@ class PruningReport:
     latency_conditions: str = ""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+    budget: Budget | None = None
+    divisors: DivisorTable | None = None
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Quantity, before, after and change in percent."""
@@ -105,13 +108,16 @@ class PruningReport:
         lines = ["  ".join([r[0].ljust(widths[0]), *(r[i].rjust(widths[i]) for i in (1, 2, 3))]) for r in rows]
         shrunk = sum(layer.shrank for layer in self.layers)
         tail = f"{shrunk} of {len(self.layers)} layers shrank, {self.seconds:.0f} s"
-        return "\n".join(
-            [head, *lines, *([self.latency_conditions] if self.latency_conditions else []), tail, *self.notes]
-        )
+        target = [str(self.budget)] if self.budget else []
+        conditions = [self.latency_conditions] if self.latency_conditions else []
+        return "\n".join([head, *target, *lines, *conditions, tail, *self.notes])
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""
-        return asdict(self)
+        found = {
+            name: value and value.to_json() for name, value in (("budget", self.budget), ("divisors", self.divisors))
+        }
+        return asdict(self) | found
 
     def write_csv(self, path: Path) -> Path:
         """Write the width of every layer before and after, one line each."""

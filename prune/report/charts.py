@@ -203,6 +203,41 @@ def reliability_chart(calibration: Mapping[str, Sequence[Row]], path: Path, *, t
     return save(figure, path)
 
 
+def latency_chart(rows: Sequence[Row], path: Path, *, title: str = "") -> Path:
+    """Draw the latency of networks as horizontal bars with their 95 % intervals; the speed-up stands behind.
+
+    Args:
+        rows: Rows of ``prune.contest``: ``name``, ``runtime``, ``precision``, ``ms_median``, ``ms_low``, ``ms_high``,
+            ``speedup``; the first is the baseline.
+        path: PNG file to write.
+        title: What was timed where.
+
+    Raises:
+        UserError: when the file cannot be written.
+    """
+    figure = empty_figure(10, 1.6 + 0.42 * len(rows), title)
+    axes = figure.add_subplot()
+    labels = [f"{Path(row['name']).name}  ({row['runtime']} {row['precision']})" for row in rows]
+    places = list(range(len(rows)))[::-1]
+    colors = [DENSE if not number else COLORS[0] for number in range(len(rows))]
+    medians = [row["ms_median"] for row in rows]
+    errors = [
+        [m - row["ms_low"] for m, row in zip(medians, rows, strict=True)],
+        [row["ms_high"] - m for m, row in zip(medians, rows, strict=True)],
+    ]
+    axes.barh(places, medians, 0.7, color=colors, xerr=errors, ecolor="black", capsize=2)
+    for place, row in zip(places, rows, strict=True):
+        words = f"{row['ms_median']:,.0f} ms, {row['speedup']:.1f}x"
+        text = axes.annotate(words, (row["ms_high"], place), (5, 0), textcoords="offset points")
+        text.set(va="center", fontsize=8)
+    axes.set_yticks(places, labels, fontsize=8)
+    axes.set_xlim(0, 1.2 * max(row["ms_high"] for row in rows))
+    axes.set_xlabel("median latency (ms), 95 % interval")
+    plain(axes)
+    axes.grid(axis="x", alpha=0.3, linewidth=0.6)
+    return save(figure, path)
+
+
 def _number(value: Any) -> float:
     """A history value as a float; None and the empty text of a CSV file become NaN, which leaves a gap in a line."""
     return float("nan") if value in (None, "") else float(value)

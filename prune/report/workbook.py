@@ -36,6 +36,7 @@ SUMMARY_SECTIONS: Mapping[str, Sequence[tuple[str, str, str, float, str]]] = {
         ("Model", "model", TEXT, 1, ""),
         ("File", "file", TEXT, 1, ""),
         ("Architecture", "architecture", TEXT, 1, ""),
+        ("Runtime", "runtime", TEXT, 1, "what runs it, and in which numbers"),
         ("Lineage", "lineage", TEXT, 1, "how the network came about, first step first"),
     ),
     "Cost": (
