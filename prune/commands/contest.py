@@ -130,7 +130,7 @@ def _files(folder: Path, size: int) -> dict[str, int]:
 def deploy(output: Path, size: int, passes: int) -> list[Figure]:
     """What pruning, quantization and the runtime gain over the dense network in eager float32, all in one run.
 
-    Weights are random: they decide accuracy, not time. Writes ``output`` with its rows, a CSV and a chart beside it.
+    Weights are random: they decide accuracy, not time. Writes the rows to ``output``, a CSV and a chart beside it.
     """
     with tempfile.TemporaryDirectory() as name:
         made = _files(Path(name), size)
@@ -141,7 +141,7 @@ def deploy(output: Path, size: int, passes: int) -> list[Figure]:
             for row in as_dicts(rows)
         ]
     machine = machine_facts(choose_device("cpu"))
-    write_json(output, {"rows": named, "machine": machine, "versions": versions()})
+    write_json(output, named)
     write_csv(list(named[0]), [list(row.values()) for row in named], output.with_suffix(".csv"))
     latency_chart(named, output.with_suffix(".png"), title=f"DeepLabV3-ResNet101 at {size} px, {machine['device']}")
     return _bounds(named)

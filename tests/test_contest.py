@@ -1,0 +1,82 @@
+"""Networks timed against each other: turns, medians, memory, and the table a person reads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prune.commands import benchmark
+from prune.contenders import open_contender, split_name
+from prune.data.labels import S2DS
+from prune.latency import Timing, time_predictors
+from prune.predict import Card, Predictor
+from prune.report.charts import latency_chart
+from tests.test_commands import error_of, tiny_model
+
+
+class Counting(Predictor):
+    """Notes its name at every pass."""
+
+    def __init__(self, name: str, log: list[tuple[str, tuple[int, ...]]], size: tuple[int, int] | None = None) -> None:
+        self.card, self.log = Card(name, Path(name), S2DS, size=size), log
+
+    def run(self, batch: np.ndarray) -> Any:
+        self.log.append((self.card.name, batch.shape))
+        return batch
+
+
+def test_contenders_take_turns_and_warm_up_passes_do_not_count() -> None:
+    log: list[tuple[str, tuple[int, ...]]] = []
+    predictors = {"a": Counting("a", log), "b": Counting("b", log, (8, 16))}
+    timed = time_predictors(predictors, (32, 48), 5, batch=2, warmup=1)
+    assert len(log) == 12 and {name: len(t.milliseconds) for name, t in timed.items()} == {"a": 5, "b": 5}
+    assert all({log[i][0], log[i + 1][0]} == {"a", "b"} for i in range(0, 12, 2))
+    assert dict(log) == {"a": (2, 3, 32, 48), "b": (2, 3, 8, 16)}
+
+
+def test_a_timing_is_its_median_with_an_interval() -> None:
+    timing = Timing((10.0, 11.0, 12.0, 13.0, 100.0))
+    assert timing.median == 12 and timing.p95 == pytest.approx(82.6)
+    low, high = timing.interval()
+    assert 10 <= low <= 12 <= high <= 100 and Timing((7.0,)).interval() == (7.0, 7.0)
+
+
+def test_the_benchmark_of_two_networks_by_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_model("a")
+    tiny_model("b")
+    benchmark.main(["a", "b", "--size", "64", "--passes", "3", "--batch", "2", "--threads", "1"])
+    said = capsys.readouterr().out
+    assert "speed-up" in said and "1.00x" in said and "results/benchmarks/latency.png" in said
+    content = json.loads(Path("results/benchmarks/latency.json").read_text())
+    first, second = content["rows"]
+    assert (first["name"], second["name"]) == ("a", "b") and content["machine"]["threads"] == 1
+    assert first["speedup"] == 1 and second["speedup"] == pytest.approx(first["ms_median"] / second["ms_median"])
+    assert first["images_per_second"] == pytest.approx(2000 / first["ms_median"])
+    assert first["ms_low"] <= first["ms_median"] <= first["ms_high"] and first["ms_median"] <= first["ms_p95"]
+    assert 50 < first["peak_mib"] < 3000 and first["load_s"] > 0 and first["file_mib"] > 1
+    assert first["parameters"] > 1e5 and first["macs"] > 1e6 and first["size"] == "64x64"
+    assert Path("results/benchmarks/latency.csv").read_text().startswith("name,runtime,precision")
+
+
+def test_ways_to_run_a_file(here: Path) -> None:
+    tiny_model("a")
+    assert split_name("a:bf16") == (Path("results/models/a.pth"), "bf16")
+    assert open_contender("a:bf16", 1).card.precision == "bf16"
+
+
+def test_mistakes_in_benchmarking(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_model("a")
+    assert "model file b not found" in error_of(benchmark.main, ["a", "b"], capsys)
+    assert "expected one of bf16, compiled, openvino" in error_of(benchmark.main, ["a", "a:fp8"], capsys)
+    assert "openvino runs .onnx and .xml files" in error_of(benchmark.main, ["a", "a:openvino"], capsys)
+    assert "a is named twice" in error_of(benchmark.main, ["a", "a"], capsys)
+    Path("x.onnx").write_bytes(b"")
+    assert "bf16 is for checkpoints" in error_of(benchmark.main, ["a", "x.onnx:bf16"], capsys)
+
+
+def test_the_latency_chart_is_drawn(tmp_path: Path) -> None:
+    row = {"runtime": "onnx", "precision": "int8", "ms_median": 5.0, "ms_low": 4.0, "ms_high": 7.0, "speedup": 2.0}
+    file = latency_chart([row | {"name": "a"}, row | {"name": "b"}], tmp_path / "a.png", title="x")
+    assert file.stat().st_size > 5000
