@@ -59,8 +59,6 @@ def benchmark(config: BenchmarkConfig) -> list[Figure]:
         figures.append(training_speed(config.crop_size, config.batch_size, config.repeats))
     if config.suite in ("all", "scores"):
         figures += scoring_speed(config.score_size, config.score_repeats)
-    if config.suite in ("all", "deploy"):
-        figures += deploy(output.with_name("deploy.json"), config.size, config.passes)
     if config.suite in ("all", "pruning", "evaluation"):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -69,6 +67,8 @@ def benchmark(config: BenchmarkConfig) -> list[Figure]:
                 figures += pruning_cost(folder, config.size)
             if config.suite != "pruning":
                 figures.append(evaluation_overhead(folder, config.images))
+    if config.suite in ("all", "deploy"):
+        figures += deploy(output.with_name("deploy.json"), config.size, config.passes)
     machine = machine_facts(choose_device("cpu"))
     rows = [asdict(figure) | {"kept": figure.kept} for figure in figures]
     write_json(output, {"figures": rows, "machine": machine, "versions": versions()})
