@@ -169,7 +169,9 @@ def test_several_checkpoints_are_tested_and_compared_at_once(
     assert Path("results/metrics/first.xlsx").exists() and Path("results/metrics/second.json").exists()
 
 
-def test_less_than_whole_images_only_on_request_and_every_table_says_so(data: Path, here: Path) -> None:
+def test_less_than_whole_images_only_on_request_and_every_table_says_so(
+    data: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny_model()
     words = [
         str(data / "test"),
@@ -192,6 +194,7 @@ def test_less_than_whole_images_only_on_request_and_every_table_says_so(data: Pa
     assert sum(row["support"] for row in content["per_class"]) == 3 * 100 * 100
     summary = openpyxl.load_workbook("a.xlsx")["Summary"]
     assert content["conditions"]["images"] in [cell.value for cell in summary["B"]]
+    assert "scored   resized to 128 px on the longer side, central 100 px" in capsys.readouterr().out
     test.main([*words, "--resize", "128"])
     twice = json.loads(Path("a.json").read_text())["crack"]
     assert twice["length_px"]["label"]["value"] == pytest.approx(

@@ -13,6 +13,7 @@ from prune.metrics.bootstrap import Interval
 from prune.report.comparison import COSTS, Comparison, compare_contents
 from prune.report.comparison_charts import comparison_charts
 from prune.report.comparison_sheets import write_comparison
+from prune.report.content import described
 from prune.report.tables import text_table
 
 
@@ -35,7 +36,8 @@ class CompareResult:
                 differences.append([row.name, *(_difference(row.differences[name]) for name in _told(titles))])
         told = [titles[name] for name in _told(titles)]
         second = text_table([f"minus {rows[0][0]}, 95 % interval", *told], differences)
-        notes = [f"note     {note}" for note in self.comparison.notes]
+        notes = [f"scored   {described(self.comparison.conditions)}"]
+        notes += [f"note     {note}" for note in self.comparison.notes]
         return "\n".join(["", text_table(header, rows), "", second, "", *notes, *map(str, self.files)])
 
 

@@ -11,7 +11,7 @@ from prune.files import write_json
 from prune.hardware import choose_device, machine_facts, versions
 from prune.metrics.crack import CrackSettings
 from prune.report.charts import reliability_chart
-from prune.report.content import Conditions
+from prune.report.content import Conditions, described
 from prune.report.tables import text_table
 from prune.report.workbook import write_workbook
 
@@ -49,8 +49,9 @@ class TestResult:
         parts = [_class_table(self.content), _means(self.content["summary"])]
         if self.content["crack"]:
             parts += ["", _crack_table(self.content["crack"]), *_crack_lines(self.content["crack"])]
+        parts += ["", f"scored   {described(self.content['conditions'])}"]
         kinds = {".xlsx": "workbook", ".json": "json", ".png": "figure"}
-        return "\n".join([*parts, "", *(f"{kinds[file.suffix]:9}{file}" for file in self.files)])
+        return "\n".join([*parts, *(f"{kinds[file.suffix]:9}{file}" for file in self.files)])
 
 
 def _shown(value: float | None, digits: int = 4) -> str:

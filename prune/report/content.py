@@ -143,6 +143,12 @@ def evaluation_content(
     return content | ({"calibration": {kind: reliability(pooled, kind) for kind in kinds}} if kinds else {})
 
 
+def described(conditions: Mapping[str, Any]) -> str:
+    """Under what conditions was scored, as one line for the screen."""
+    scale = f", {conditions['mm_per_pixel']} mm per px" if conditions["mm_per_pixel"] else ""
+    return f"{conditions['images']}, protocol {conditions['protocol']}{scale}"
+
+
 def conditions_of(content: Mapping[str, Any]) -> CrackSettings:
     """The settings an evaluation was made with, from its stored content."""
     stored = content["conditions"]
