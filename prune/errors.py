@@ -16,13 +16,19 @@ class TrainingDiverged(UserError):
     exit_code = 3
 
 
+class PartlyDone(UserError):
+    """Some of many files could not be done; the others were."""
+
+    exit_code = 1
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an exception's message, at most 160 characters, or its type when it has no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
 
 
 def run(main: Callable[[], object]) -> int:
-    """Call ``main`` and return the process's exit code: 0, 2 for a user's mistake, 130 for Ctrl-C.
+    """Call ``main`` and return the process's exit code: 0, 1 for a job partly done, 2 for a user's mistake, 130 for Ctrl-C.
 
     A user's mistake is printed as one line on stderr, never as a traceback.
     """

@@ -237,6 +237,22 @@ def test_mistakes_in_looking(here: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert "--mode: expected one of side_by_side" in error_of(inference.main, ["--mode", "x", *saving], capsys)
 
 
+def test_a_broken_photograph_does_not_stop_the_others(
+    data: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_model()
+    Path("photos").mkdir()
+    for name in ("a.png", "c.png"):
+        (here / "photos" / name).write_bytes((data / "test/Images/000.png").read_bytes())
+    Path("photos/b.png").write_text("no picture")
+    words = ["--image", "photos", "--mode", "save_mask", "--save_figure"]
+    assert run(lambda: inference.main(words)) == 1
+    said = capsys.readouterr()
+    assert "1 of 3 photographs could not be read: photos/b.png: expected a readable image" in said.err
+    assert "2 image(s)" in said.out and len(list(Path("results/figures").glob("*.png"))) == 2
+    assert run(lambda: inference.main(["--image", "photos/b.png", *words[2:]])) == 2
+
+
 def test_large_images_are_tiled_and_covered_exactly(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predict, "WHOLE_SIDE", 100)
     monkeypatch.setattr(predict, "TILE", 64)

@@ -14,7 +14,7 @@ from prune.data.images import is_image, read_image
 from prune.data.labels import ClassSet
 from prune.data.layout import OFFICIAL_SUFFIX
 from prune.data.masks import classes_called
-from prune.errors import UserError
+from prune.errors import PartlyDone, UserError
 from prune.files import check_writable, find_model
 from prune.predict import Predictor, load_predictor
 from prune.progress import progress
@@ -28,6 +28,7 @@ class InferenceResult:
     files: list[Path]
     images: int
     shares: dict[str, float]
+    broken: list[str]
 
     def __str__(self) -> str:
         found = ", ".join(f"{name} {share:.2%}" for name, share in self.shares.items() if share)
@@ -105,7 +106,7 @@ def infer(config: InferenceConfig) -> InferenceResult:
     """Segment photographs of any size and write or show the pictures.
 
     Raises:
-        UserError: for anything the user can fix; a damaged photograph in a folder is named before any work is lost.
+        UserError: for anything the user can fix. A damaged photograph in a folder does not stop the others: see ``broken``.
     """
     folder = Path(config.output_dir)
     if config.save_figure:
@@ -118,9 +119,16 @@ def infer(config: InferenceConfig) -> InferenceResult:
     print(f"model    {predictor.card.file}")
     pixels = np.zeros(len(classes), dtype=np.int64)
     written: list[Path] = []
+    broken: list[str] = []
     names = output_names(photos, config.mode)
     for photo, name in zip(progress(photos, "segmenting"), names, strict=True):
-        image = read_image(photo)
+        try:
+            image = read_image(photo)
+        except UserError as error:
+            if len(photos) == 1:
+                raise
+            broken.append(str(error))
+            continue
         class_map = predictor.class_map(image)
         pixels += np.bincount(class_map.ravel(), minlength=len(pixels))
         picture = draw(image, class_map, classes, config)
@@ -128,10 +136,18 @@ def infer(config: InferenceConfig) -> InferenceResult:
             written.append(save_image(picture, folder / name))
         else:
             show(picture, photo.name)
-    shares = dict(zip(classes.classes, (pixels / pixels.sum()).tolist(), strict=True))
-    return InferenceResult(written, len(photos), shares)
+    shares = dict(zip(classes.classes, (pixels / max(1, pixels.sum())).tolist(), strict=True))
+    return InferenceResult(written, len(photos) - len(broken), shares, broken)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line of ``inference.py``, segment, print the summary."""
-    print(infer(parse(InferenceConfig, "Show what a network sees on photographs.", argv, "inference.py")))
+    """Parse the command line of ``inference.py``, segment, print the summary.
+
+    Raises:
+        UserError: for anything the user can fix, after the others are done when photographs of a folder are damaged.
+    """
+    result = infer(parse(InferenceConfig, "Show what a network sees on photographs.", argv, "inference.py"))
+    print(result)
+    if result.broken:
+        total = result.images + len(result.broken)
+        raise PartlyDone(f"{len(result.broken)} of {total} photographs could not be read: {'; '.join(result.broken)}")
