@@ -19,7 +19,7 @@ demo: setup
 	@$(BIN)/python -m prune demo
 
 test: setup
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-all: setup
 	@$(BIN)/python -m pytest -q -m "slow or not slow"
