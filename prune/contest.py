@@ -1,6 +1,7 @@
 """Latency, memory and size of networks of any runtime, measured side by side."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -45,18 +46,12 @@ def _probe(name: str, size: tuple[int, int], batch: int, threads: int) -> dict[s
     """Seconds to load and peak memory of a process that does nothing else."""
     words = [sys.executable, "-m", "prune.probe", name, *map(str, (*size, batch, threads))]
     root = str(Path(__file__).parent.parent)
-    environment = {"PYTHONPATH": root, **_environment()}
+    environment = {**os.environ, "PYTHONPATH": root}
     finished = subprocess.run(words, env=environment, capture_output=True, text=True)
     if finished.returncode:
         last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"{name}: a process of its own failed: {last[:160]}")
     return json.loads(finished.stdout.strip().splitlines()[-1])
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def _counts(predictor: Predictor, size: tuple[int, int]) -> tuple[int | None, int | None]:

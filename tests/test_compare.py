@@ -192,7 +192,10 @@ def test_less_than_whole_images_only_on_request_and_every_table_says_so(
     assert content["conditions"]["images"] == "resized to 128 px on the longer side, central 100 px"
     assert (content["per_image"][0]["width"], content["per_image"][0]["height"]) == (100, 100)
     assert sum(row["support"] for row in content["per_class"]) == 3 * 100 * 100
-    summary = openpyxl.load_workbook("a.xlsx")["Summary"]
+    book = openpyxl.load_workbook("a.xlsx")
+    for sheet in book.worksheets:
+        assert f"Scored on images {content['conditions']['images']}" in [cell.value for cell in sheet["A"]]
+    summary = book["Summary"]
     assert content["conditions"]["images"] in [cell.value for cell in summary["B"]]
     assert "scored   resized to 128 px on the longer side, central 100 px" in capsys.readouterr().out
     test.main([*words, "--resize", "128"])

@@ -140,32 +140,49 @@ def _evaluate(predictor: Predictor, split: Split, framing: Framing, config: Test
     return evaluate(predictor, samples(), len(dataset), f"testing {predictor.card.name}", **options)
 
 
-def _test(predictor: Predictor, split: Split, workbook: Path, config: TestConfig, timed: _Timed | None) -> TestResult:
-    framing, started = Framing(config.resize, config.crop), now()
-    scales = _scales(config, split, framing)
-    result = _evaluate(predictor, split, framing, config)
-    crack = predictor.classes.index("crack")
-    statistics = Statistics.of(
-        {image.stem: image.counts for image in result.images},
-        crack_settings(config),
-        crack,
-        scales=scales,
-        calibration=[image.calibration for image in result.images] if config.calibration else (),
-    )
-    data = {
+@dataclass(frozen=True)
+class _Material:
+    """What all networks are scored on: the split, its facts for the report, the framing and the scales in mm per px."""
+
+    split: Split
+    facts: dict[str, Any]
+    framing: Framing
+    scales: dict[str, float] | None
+
+
+def _material(config: TestConfig) -> _Material:
+    split = find_split(Path(config.test_dir) if config.test_dir else data_folder() / "test", S2DS)
+    framing = Framing(config.resize, config.crop)
+    facts = {
         "folder": str(split.folder),
         "layout": split.layout,
         "images": len(split.pairs),
         "fingerprint": split.fingerprint(),
         "labels": split.label_fingerprint(),
     }
+    return _Material(split, facts, framing, _scales(config, split, framing))
+
+
+def _test(
+    predictor: Predictor, material: _Material, workbook: Path, config: TestConfig, timed: _Timed | None
+) -> TestResult:
+    started = now()
+    result = _evaluate(predictor, material.split, material.framing, config)
+    crack = predictor.classes.index("crack")
+    statistics = Statistics.of(
+        {image.stem: image.counts for image in result.images},
+        crack_settings(config),
+        crack,
+        scales=material.scales,
+        calibration=[image.calibration for image in result.images] if config.calibration else (),
+    )
     content = evaluation_content(
         [Scored(image.stem, image.height, image.width, image.loss) for image in result.images],
         statistics,
         predictor.classes,
-        conditions(config, str(framing)),
+        conditions(config, str(material.framing)),
         summary=_summary(predictor, config, timed),
-        run=run_facts(config, data, result.seconds, started, config.device),
+        run=run_facts(config, material.facts, result.seconds, started, config.device),
         loss=result.loss,
     )
     return write_result(content, workbook)
@@ -181,10 +198,9 @@ def score_checkpoints(config: TestConfig) -> list[TestResult]:
     """
     set_threads(config.threads)
     files = model_files(config)
-    split = find_split(Path(config.test_dir) if config.test_dir else data_folder() / "test", S2DS)
+    material = _material(config)
     print(f"{'models' if len(files) > 1 else 'model'}    {', '.join(map(str, files))}")
-    print(f"test     {len(split.pairs)} images in {split.folder}")
-    _scales(config, split, Framing(config.resize, config.crop))
+    print(f"test     {len(material.split.pairs)} images in {material.split.folder}")
     choose_device(config.device)
     own = Path(config.output) if config.output and len(files) == 1 else None
     workbooks = {file: own or METRICS / f"{_name(file)}.xlsx" for file in files}
@@ -192,7 +208,7 @@ def score_checkpoints(config: TestConfig) -> list[TestResult]:
     for workbook in workbooks.values():
         check_writable(workbook.parent)
     latencies = _latencies(predictors, config)
-    return [_test(predictors[file], split, workbooks[file], config, latencies.get(file)) for file in files]
+    return [_test(predictors[file], material, workbooks[file], config, latencies.get(file)) for file in files]
 
 
 def test(config: TestConfig) -> TestResult:

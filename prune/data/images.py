@@ -89,6 +89,13 @@ def read_gray(path: Path) -> NDArray[np.uint8]:
     return np.array(image if image.mode in ("L", "P") else image.convert("RGB").convert("L"))
 
 
+def read_levels(path: Path) -> NDArray[np.float64]:
+    """Read an image's gray levels as a share of their range, float64 (H, W) in 0…1; 8 or 16 bits."""
+    image = _open(path)
+    wide = image.mode in _WIDE_GRAY_MODES
+    return np.asarray(image if wide else image.convert("L"), dtype=float) / (65535 if wide else 255)
+
+
 def read_id_label(path: Path, classes: ClassSet) -> NDArray[np.uint8]:
     """Read a label image of class ids as uint8 (H, W) with ids 0…C−1 and ``IGNORE_INDEX``.
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from prune.data.images import is_image, read_color_label, read_gray, read_id_label
+from prune.data.images import is_image, read_color_label, read_gray, read_id_label, read_levels
 from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
 from prune.data.layout import OFFICIAL_SUFFIX, find_split
 from prune.errors import UserError, first_line
@@ -115,12 +115,7 @@ def read_probability(file: Path) -> NDArray[np.float64]:
         UserError: for unreadable files, other shapes, and values outside 0…1.
     """
     if file.suffix.lower() != ".npy":
-        try:
-            with Image.open(file) as image:
-                values = np.asarray(image if image.mode.startswith("I") else image.convert("L"), dtype=float)
-                return values / (65535 if image.mode.startswith("I") else 255)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise UserError(f"{file}: expected a readable image, found: {first_line(error)}") from error
+        return read_levels(file)
     try:
         array = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

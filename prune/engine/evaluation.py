@@ -134,9 +134,15 @@ class _Forward:
             self.calibration[name] = self.calibration.get(name, 0.0) + values
 
 
-def _forward(predictor: Predictor, sample: Sample, crack: int | None, calibrate: bool) -> _Forward:
+def _forward(
+    predictor: Predictor, sample: Sample, crack: int | None, calibrate: bool, seconds: dict[str, float]
+) -> _Forward:
     result = _Forward(np.empty(tuple(sample.label.shape), np.uint8))
+    start = time.perf_counter()
     for window in predictor.windows(sample.image.permute(1, 2, 0).numpy()):
+        predictor.synchronize()
+        ready = time.perf_counter()
+        seconds["network"] += ready - start
         logits = torch.as_tensor(window.logits)
         target = sample.label[window.rows, window.columns].to(logits.device)
         loss = F.cross_entropy(logits[None], target[None], ignore_index=IGNORE_INDEX, reduction="sum")
@@ -144,6 +150,8 @@ def _forward(predictor: Predictor, sample: Sample, crack: int | None, calibrate:
         result.class_map[window.rows, window.columns] = logits.argmax(0).to(torch.uint8).cpu().numpy()
         if calibrate:
             result.add(logits, target, crack)
+        start = time.perf_counter()
+        seconds["scoring"] += start - ready
     return result
 
 
@@ -187,11 +195,9 @@ def evaluate(
     with scoring_pool(workers) as submit:
         start = time.perf_counter()
         for sample in tqdm(samples, total=total, desc=label, unit="image", disable=not label, leave=False):
-            read = time.perf_counter()
-            result.seconds["reading"] += read - start
-            seen = _forward(predictor, sample, scorer.crack, calibrate)
+            result.seconds["reading"] += time.perf_counter() - start
+            seen = _forward(predictor, sample, scorer.crack, calibrate, result.seconds)
             start = time.perf_counter()
-            result.seconds["network"] += start - read
             counted = submit(scorer, seen.class_map, sample.label.to(torch.uint8).numpy())
             pending.append(partial(_finished, sample.stem, tuple(sample.label.shape), seen, counted))
             result.seconds["scoring"] += time.perf_counter() - start

@@ -211,13 +211,13 @@ def count_crack(prediction: Mask, label: Mask, known: Mask, scored: Mask, settin
 
 
 MILLIMETERS = {
-    "length": 1,
-    "width_sum": 1,
-    "width_p95": 1,
-    "width_max": 1,
+    "length_": 1,
+    "width_sum_": 1,
+    "width_p95_": 1,
+    "width_max_": 1,
     "width_error": 1,
-    "width_both": 1,
-    "area": 2,
+    "width_both_": 1,
+    "area_": 2,
 }
 """Counts with a unit of length, by the beginning of their names, and the power of the scale they grow with."""
 
@@ -228,6 +228,6 @@ def in_millimeters(counts: Counts, mm_per_pixel: float) -> Counts:
         f"{name}_mm": value * mm_per_pixel**power
         for name, value in counts.items()
         for start, power in MILLIMETERS.items()
-        if name.startswith(f"{start}_") or name == start
+        if name.startswith(start)
     }
     return counts | scaled

@@ -12,7 +12,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from prune.files import atomic_path
 from prune.metrics.confusion import blank
 from prune.report.comparison import COSTS, LOST, Compared, Comparison
-from prune.report.sheets import BOLD, NOTE_FONT, SCORE, TWO_DECIMALS, finish, header, heat, put
+from prune.report.sheets import BOLD, NOTE_FONT, SCORE, TWO_DECIMALS, finish, header, heat, mark, put
 
 RED, GREEN = (PatternFill("solid", fgColor=color, bgColor=color) for color in ("F4B6B6", "C6E5C3"))
 SIGNED = "+0.0000;-0.0000;0.0000"
@@ -129,6 +129,7 @@ def write_comparison(comparison: Comparison, path: Path) -> Path:
     _differences(book.create_sheet("Differences"), comparison)
     _intervals(book.create_sheet("Intervals"), comparison)
     _conditions(book.create_sheet("Conditions"), comparison)
+    mark(book, comparison.conditions["images"])
     with atomic_path(path) as temporary:
         book.save(temporary)
     return path

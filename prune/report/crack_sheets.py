@@ -102,7 +102,7 @@ def line_scores(sheet: Worksheet, crack: Mapping[str, Any]) -> None:
     finish(sheet, "B2")
     sheet.column_dimensions["A"].width = 52
     sheet.page_setup.fitToHeight = 1
-    sheet.add_chart(_tolerance_chart(sheet, last), f"A{bottom + 1}")
+    sheet.add_chart(_tolerance_chart(sheet, last), f"A{bottom + 3}")
 
 
 def _tolerance_chart(sheet: Worksheet, last: int) -> ScatterChart:

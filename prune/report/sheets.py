@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, Cell
 from openpyxl.formatting.rule import ColorScaleRule
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
@@ -72,6 +73,15 @@ def finish(sheet: Worksheet, frozen: str, repeated_rows: str = "1:1") -> None:
     sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
     sheet.sheet_properties.pageSetUpPr.fitToPage = True
     sheet.oddFooter.left.text, sheet.oddFooter.right.text = "&A", "&P / &N"
+
+
+def mark(book: Workbook, images: str) -> None:
+    """Say below every table and on every printed page what part of the images was scored, when it is not the whole."""
+    if images == "whole images":
+        return
+    for sheet in book.worksheets:
+        put(sheet, sheet.max_row + 2, 1, f"Scored on images {images}").font = NOTE_FONT
+        sheet.oddHeader.left.text = f"Scored on images {images}"
 
 
 def heat(sheet: Worksheet, cells: str, largest: float = 1, color: str = "5B9BD5") -> None:

@@ -26,6 +26,7 @@ from prune.report.sheets import (
     finish,
     header,
     heat,
+    mark,
     put,
     storable,
     swatch,
@@ -154,7 +155,7 @@ def _per_class(sheet: Worksheet, rows: Sequence[Mapping[str, Any]]) -> None:
     chart.height, chart.width = 9, 24
     chart.add_data(Reference(sheet, min_col=3, max_col=6, min_row=1, max_row=last), titles_from_data=True)
     chart.set_categories(Reference(sheet, min_col=2, min_row=2, max_row=last))
-    sheet.add_chart(chart, f"B{last + 4}")
+    sheet.add_chart(chart, f"B{last + 6}")
 
 
 def _matrix(sheet: Worksheet, top: int, classes: Sequence[str], values: Sequence[Sequence[Any]], style: str) -> None:
@@ -259,6 +260,7 @@ def write_workbook(result: Mapping[str, Any], path: Path) -> Path:
         crack_sheets.calibration(book.create_sheet("Calibration"), result)
     _per_image(book.create_sheet("Per image"), result["per_image"], result)
     _run(book.create_sheet("Run"), result["run"])
+    mark(book, result["conditions"]["images"])
     with atomic_path(path) as temporary:
         book.save(temporary)
     return path
