@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup demo test test-all lint bench clean
+.PHONY: setup demo models-demo test test-all lint bench bench-networks clean
 
 setup: $(INSTALLED)
 
@@ -18,6 +18,12 @@ $(INSTALLED): requirements.txt pyproject.toml
 demo: setup
 	@$(BIN)/python -m prune demo
 
+# A data set of cracks with splits, in any layout python -m prune dataset recognizes; none: synthetic demo data
+DATA ?= $(wildcard ../shared/data/dev/concrete800)
+
+models-demo: setup
+	@$(BIN)/python -m prune networks $(DATA)
+
 test: setup
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
@@ -31,6 +37,9 @@ lint: setup
 
 bench: setup
 	@$(BIN)/python -m prune benchmark
+
+bench-networks: setup
+	@$(BIN)/python -m prune benchmark --suite networks
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -7,12 +7,15 @@ from prune.errors import UserError, run
 
 COMMANDS = {
     "prepare": "convert the official S2DS download or color labels into the documented layout",
+    "dataset": "check a data set of any layout: sizes, classes, mask problems, duplicates, a contact sheet",
     "synthesize": "draw S2DS-like images and labels",
     "score": "score masks made by any program against labels",
     "compare": "compare evaluations of several networks on the same images",
     "export": "export a checkpoint to ONNX, OpenVINO or a PyTorch program",
     "inspect": "print a checkpoint as a card",
+    "models": "list the networks that can be trained, or show the layers of one",
     "study": "train once, prune by several criteria, fine-tune each, test, tabulate",
+    "networks": "train, prune, fine-tune, test and export every network on one data set, tabulate",
     "demo": "the whole journey on synthetic images in a few minutes",
     "benchmark": "time networks of any runtime, or measure the project's own speed and memory",
 }

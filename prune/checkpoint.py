@@ -1,6 +1,7 @@
 """What a saved network is: one self-describing file that runs no code when it is read."""
 
 import datetime
+import itertools
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -11,11 +12,12 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from prune.data.labels import S2DS, ClassSet
+from prune.data.labels import CRACK, S2DS, ClassSet
 from prune.data.preprocessing import Preprocessing
 from prune.errors import UserError, first_line
 from prune.files import MODELS, atomic_path
 from prune.hardware import versions
+from prune.models import ARCHITECTURES, build_model, output_layers
 from prune.models.rebuild import rebuild
 
 FORMAT = "prune-checkpoint"
@@ -28,7 +30,7 @@ class Network:
 
     Args:
         model: The module, see ``prune.models.build_model``.
-        architecture: Its name in ``prune.models.ARCHITECTURES``.
+        architecture: Its name, see ``prune.models.architecture``.
         classes: What its output channels mean.
         preprocessing: What must happen to an image first.
         lineage: What was done to it so far, oldest first: ``{"stage", "settings", "scores", "date"}``.
@@ -175,26 +177,46 @@ def read_state_dict(path: Path, trust_pickle: bool = False) -> dict[str, torch.T
     return _plain_state(read_torch(path, trust_pickle), path)
 
 
+def _described(state: Mapping[str, torch.Tensor], path: Path) -> tuple[str, int, bool]:
+    """Architecture, number of classes and whether there are auxiliary heads, from the names and shapes of the tensors.
+
+    Networks of one family have the same names; the one whose dense widths fit best is taken, although a pruned
+    network is rebuilt alike under either name.
+    """
+    best: tuple[int, str, int, bool] | None = None
+    for name, auxiliary in itertools.product(ARCHITECTURES, (False, True)):
+        try:
+            with torch.device("meta"):
+                model = build_model(name, 2, auxiliary)
+        except UserError:  # an optional package is missing
+            continue
+        own = model.state_dict()
+        if own.keys() != state.keys():
+            continue
+        fitting = sum(own[key].shape == tensor.shape for key, tensor in state.items())
+        output = next(key for key, module in model.named_modules() if module is output_layers(model)[0])
+        if best is None or fitting > best[0]:
+            best = fitting, name, int(state[f"{output}.weight"].shape[0]), auxiliary
+    if best is None:
+        raise UserError(
+            f"{path}: expected the state dict of a network this project knows (python -m prune models), found other weights"
+        )
+    return best[1:]
+
+
 def _from_plain_state(state: dict[str, torch.Tensor], path: Path) -> Network:
-    """A network from a torchvision DeepLabV3-ResNet101 state dict, dense or pruned."""
-    output = state.get("classifier.4.weight")
-    blocks = {name.split(".")[2] for name in state if name.startswith("backbone.layer3.")}
-    if output is None or len(blocks) != 23:
-        raise UserError(f"{path}: expected the state dict of a torchvision DeepLabV3-ResNet101, found other weights")
-    count = int(output.shape[0])
-    classes = S2DS
-    if count != len(S2DS):
-        names = tuple(f"class {i}" for i in range(count))
-        classes = ClassSet(f"{count} unnamed classes", names, ((128, 128, 128),) * count)
-    auxiliary = any(name.startswith("aux_classifier.") for name in state)
-    model = rebuild("deeplabv3_resnet101", count, auxiliary, state)
-    return Network(model, "deeplabv3_resnet101", classes, file=path)
+    """A network from a bare state dict, dense or pruned; two classes are taken for background and crack."""
+    name, number, auxiliary = _described(state, path)
+    known = next((classes for classes in (S2DS, CRACK) if len(classes) == number), None)
+    names = tuple(f"class {i}" for i in range(number))
+    classes = known or ClassSet(f"{number} unnamed classes", names, ((128, 128, 128),) * number)
+    return Network(rebuild(name, number, auxiliary, state), name, classes, file=path)
 
 
 def load_checkpoint(path: Path, trust_pickle: bool = False) -> Network:
     """Rebuild the network stored in ``path``, dense or pruned, in evaluation mode; its logits equal the saved one's bit by bit.
 
-    This project's checkpoints and plain torchvision state dicts load; ``trust_pickle`` also opens whole-module
+    This project's checkpoints and bare state dicts of the networks it knows (torchvision's names) load; ``trust_pickle`` also opens whole-module
     pickles, which can run any code.
 
     Raises:
@@ -234,6 +256,12 @@ def require_classes(network: _Classified, classes: ClassSet) -> None:
             f"{network.file}: the data has the {len(classes)} classes of {classes.name}, "
             f"found a network of {len(network.classes)} classes ({network.classes.name})"
         )
+
+
+def require_architecture(network: Network, name: str | None) -> None:
+    """Raise ``UserError`` when a network was asked for by name and the file holds another."""
+    if name is not None and network.architecture != name:
+        raise UserError(f"{network.file}: expected a checkpoint of {name} (--model), found one of {network.architecture}")
 
 
 def newest_model(pruned: bool | None = None) -> Path:

@@ -1,26 +1,45 @@
 """Every default, once: dataclasses checked at construction."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prune.errors import UserError
-from prune.options import check, option, parse_amount, parse_arguments
+from prune.options import Parser, check, given_values, option, parse_amount
+from prune.recipes import known_recipes, recipe_settings
 
 Config = TypeVar("Config")
 DEVICES = "auto, cpu, cuda or cuda:N"
+DATASETS = ("auto", "s2ds", "crack500", "crackforest", "deepcrack", "crackseg9k", "images_masks")
+"""Folder layouts of data sets; auto recognizes them."""
+CLASS_SETS = ("s2ds", "crack")
+LOSSES = ("ce", "bce", "focal", "dice", "ce_dice", "bce_dice", "focal_dice")
+AUGMENTATIONS = ("full", "flips", "none")
+DEFAULT_MODEL = "deeplabv3_resnet101"
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class DataOptions:
+    """How labeled images are read, wherever a command reads some."""
+
+    dataset: str = option("auto", "layout of the data folder", choices=DATASETS)
+    mask_threshold: int = option(127, "gray levels of a mask above this are crack, 0 to 254", low=0)
+
+
+@dataclass(frozen=True)
+class TrainConfig(DataOptions):
     """Everything ``train.py`` can be told."""
 
-    train_dir: str | None = option(None, "split folder to learn from; none: the default data", positional=True)
-    val_dir: str | None = option(None, "split folder that chooses the best epoch", positional=True)
+    train_dir: str | None = option(
+        None, "split folder, list of names or data folder to learn from; none: the default data", positional=True
+    )
+    val_dir: str | None = option(None, "the same, to choose the best epoch on; none: of TRAIN_DIR", positional=True)
     name: str = option("dense", "name of the run and of the model file", positional=True)
-    recipe: str | None = option(None, "settings of a known system: cracksense")
-    model: str = option("deeplabv3_resnet101", "network to build")
+    recipe: str | None = option(None, f"file of settings, or those of a known system: {', '.join(known_recipes())}")
+    model: str | None = option(None, f"network, see python -m prune models; none: {DEFAULT_MODEL}")
+    classes: str = option("auto", "what to learn; auto: what the labels hold", choices=("auto", *CLASS_SETS))
     weights: str = option("auto", "start from", choices=("auto", "coco", "imagenet", "none"))
     pruned_model: str | None = option(None, "fine-tune this checkpoint; its structure is kept")
     train_pruned_fully: bool = option(True, "with --pruned_model: train all layers, False trains the heads only")
@@ -32,7 +51,9 @@ class TrainConfig:
     crop_size: int = option(512, "side of the square training crops in px", low=32)
     scale_min: float = option(0.5, "smallest random zoom", low=0.05)
     scale_max: float = option(2.0, "largest random zoom", low=0.05)
-    loss: str = option("ce_dice", "training loss", choices=("ce", "dice", "ce_dice"))
+    augment: str = option("full", "variation of the crops besides zoom", choices=AUGMENTATIONS)
+    loss: str = option("ce_dice", "training loss", choices=LOSSES)
+    focal_gamma: float = option(2.0, "of the focal losses: larger = what is right already counts less", low=0)
     class_weights: str = option("none", "none, inverse, sqrt_inverse, crack=2 or one number per class")
     aux_weight: float = option(0.4, "weight of the auxiliary head's loss", low=0)
     optimizer: str = option("adamw", "optimizer", choices=("adam", "adamw", "sgd"))
@@ -40,6 +61,10 @@ class TrainConfig:
     weight_decay: float = option(1e-4, "weight decay", low=0)
     momentum: float = option(0.9, "momentum of sgd", low=0)
     scheduler: str = option("poly", "learning rate over time", choices=("plateau", "poly", "cosine", "constant"))
+    poly_power: float = option(0.9, "poly: exponent of the remaining share of steps", low=0)
+    plateau_patience: int = option(5, "plateau: epochs without a lower validation loss before a cut", low=0)
+    plateau_factor: float = option(0.1, "plateau: what a cut multiplies the learning rate by", low=0)
+    min_lr: float = option(1e-8, "plateau: lowest learning rate", low=0)
     warmup_epochs: float = option(1.0, "epochs of linear warm-up", low=0)
     accumulate: int = option(1, "batches per optimizer step", low=1)
     clip: float = option(5.0, "largest gradient norm, 0 = no clipping", low=0)
@@ -49,6 +74,7 @@ class TrainConfig:
         choices=("miou", "miou_defects", "crack_iou", "crack_lt_iou_4", "loss"),
     )
     patience: int = option(30, "stop after this many epochs without a better score, 0 = never", low=0)
+    val_images: int = option(0, "validation images the best epoch is chosen on, spread over all; 0 = all", low=0)
     amp: str = option("auto", "autocast", choices=("auto", "off", "bf16", "fp16"))
     channels_last: bool = option(True, "memory format of the network")
     device: str = option("auto", DEVICES)
@@ -62,34 +88,21 @@ class TrainConfig:
         check(self)
         if self.scale_max < self.scale_min:
             raise UserError(f"--scale_max: expected at least --scale_min {self.scale_min}, found {self.scale_max}")
+        if self.plateau_factor >= 1:
+            raise UserError(f"--plateau_factor: expected less than 1, found {self.plateau_factor:g}")
         if not self.name or self.name.startswith(".") or any(c in self.name for c in "/\\"):
             raise UserError(f"NAME: expected a plain file name without folders, found {self.name!r}")
-
-
-RECIPES: Mapping[str, Mapping[str, Any]] = {
-    "cracksense": {
-        "epochs": 400,
-        "patience": 20,
-        "monitor": "loss",
-        "crop_size": 512,
-        "loss": "ce",
-        "class_weights": "crack=2",
-        "optimizer": "adam",
-        "lr": 1e-3,
-        "weight_decay": 0.0,
-        "scheduler": "constant",
-        "warmup_epochs": 0.0,
-        "clip": 0.0,
-    },
-}
-"""Published settings of known systems, by the names of ``TrainConfig``'s fields; explicit flags win."""
 
 
 def parse(
     config_class: type[Config], description: str, argv: Sequence[str] | None = None, prog: str | None = None
 ) -> Config:
-    """Read a command line (None: the process's own) into a checked config; ``--recipe`` may name one of ``RECIPES``."""
-    return parse_arguments(config_class, description, argv, prog, RECIPES)
+    """Read a command line (None: the process's own) into a config: defaults, then ``--recipe``, then the flags."""
+    parser = Parser(prog=prog, description=description)
+    given = given_values(parser, config_class, sys.argv[1:] if argv is None else argv)
+    recipe = given.get("recipe")
+    settings = {} if recipe is None else recipe_settings(config_class, recipe)
+    return config_class(**{**settings, **given})
 
 
 RUNTIMES = ("pytorch", "onnx", "onnx-int8", "openvino", "openvino-int8")
@@ -99,7 +112,7 @@ TARGETS = ("target_macs", "target_params", "target_latency_ms")
 
 
 @dataclass(frozen=True)
-class PruneConfig:
+class PruneConfig(DataOptions):
     """Everything ``torchvision_pruning.py`` can be told."""
 
     pruning_ratio: float = option(50.0, "percent of channels to remove, 0 to 99", low=0)
@@ -113,8 +126,9 @@ class PruneConfig:
     model_name: str | None = option(None, "name of the pruned model; none: <model>_<criterion>_<ratio or target>")
     iterative_steps: int = option(1, "steps to the final ratio; gradients are taken anew before each", low=1)
     state_dict: str | None = option(None, "checkpoint to prune; none: the newest unpruned one in results/models")
+    model: str | None = option(None, "network the checkpoint must hold; without any checkpoint: the one to build")
     keep_feature_extract: bool = option(False, "keep the backbone frozen while fine-tuning between steps")
-    data_dir: str | None = option(None, "folder with train/ (and val/), or a split folder; none: the default data")
+    data_dir: str | None = option(None, "data folder, or its training split; none: the default data")
     allocation: str = option("local", "same share in every layer, or one ranking of all", choices=("local", "global"))
     max_layer_ratio: float = option(90.0, "global allocation: most percent taken from one layer", low=0)
     round_to: str | int = option(8, "layer widths become multiples of this; auto: of what is fastest on --runtime")
@@ -122,7 +136,7 @@ class PruneConfig:
     batch_size: int = option(1, "crops per gradient batch; 1 needs the least memory", low=1)
     crop_size: int = option(512, "side of the square crops in px", low=32)
     amp: str = option("auto", "autocast while gradients are taken", choices=("auto", "off", "bf16", "fp16"))
-    loss: str = option("ce_dice", "training loss the gradients are taken of", choices=("ce", "dice", "ce_dice"))
+    loss: str = option("ce_dice", "training loss the gradients are taken of", choices=LOSSES)
     class_weights: str = option("none", "none, inverse, sqrt_inverse, crack=2 or one number per class")
     aux_weight: float = option(0.4, "weight of the auxiliary head's loss", low=0)
     recalibrate: bool = option(True, "estimate batch-norm statistics anew after the last step")
@@ -222,12 +236,14 @@ def _check_output(config: Any) -> None:
 
 
 @dataclass(frozen=True)
-class TestConfig(ScoringOptions):
+class TestConfig(ScoringOptions, DataOptions):
     """Everything ``test.py`` can be told."""
 
     __test__ = False  # pytest would take the name for a test class
 
-    test_dir: str | None = option(None, "split folder to score; none: test/ of the default data", positional=True)
+    test_dir: str | None = option(
+        None, "split folder, list of names or data folder to score; none: the default data", positional=True
+    )
     weights: tuple[str, ...] = option((), "checkpoints or exports to score, several are compared; none: the newest")
     classes: str | None = option(None, "of an export made by another tool", choices=("s2ds", "crack"))
     pruned_model: tuple[str, ...] = option((), "the same, for pruned checkpoints")
@@ -355,6 +371,22 @@ class SynthesizeConfig:
 
 
 @dataclass(frozen=True)
+class ModelsConfig:
+    """Everything ``python -m prune models`` can be told."""
+
+    name: str | None = option(None, "one network; none: all", positional=True)
+    summary: bool = option(False, "of one network: every layer with output shape, parameters and MACs")
+    json: bool = option(False, "print the list for programs")
+    classes: str = option("crack", "what the network shall tell apart", choices=CLASS_SETS)
+    size: int = option(0, "of the summary: side of the input in px, 0 = of its recipe", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.summary and not self.name:
+            raise UserError("--summary: expected the name of one network, python -m prune models lists them")
+
+
+@dataclass(frozen=True)
 class InspectConfig:
     """Everything ``python -m prune inspect`` can be told."""
 
@@ -364,7 +396,7 @@ class InspectConfig:
 
 
 @dataclass(frozen=True)
-class ExportConfig:
+class ExportConfig(DataOptions):
     """Everything ``python -m prune export`` can be told."""
 
     checkpoint: str | None = option(None, "checkpoint to export; none: the newest in results/models", positional=True)
@@ -372,7 +404,7 @@ class ExportConfig:
     precision: str = option("fp32", "numbers in the file", choices=("fp32", "fp16", "int8"))
     size: tuple[str, ...] = option(("dynamic",), "height and width of its one input in px, or dynamic")
     argmax: bool = option(False, "make the class map inside the file")
-    data: str | None = option(None, "folder with train/ (calibration) and test/ (parity); none: the default data")
+    data: str | None = option(None, "data folder: train calibrates, test is compared on; none: the default data")
     calibration_images: int = option(0, "photographs INT8 is calibrated with, 0 = up to 64", low=0)
     parity_images: int = option(0, "test images the file is compared on, 0 = all", low=0)
     max_drop: float | None = option(
@@ -406,16 +438,17 @@ CRITERIA = ("L1", "L2", "Taylor", "Random")
 
 
 @dataclass(frozen=True)
-class StudyConfig(VerdictLimits):
+class StudyConfig(VerdictLimits, DataOptions):
     """Everything ``python -m prune study`` can be told."""
 
-    data: str | None = option(None, "folder with train/, val/, test/; none: the default data", positional=True)
+    data: str | None = option(None, "data folder with splits; none: the default data", positional=True)
     name: str = option("study", "prefix of every model, and name of the results", positional=True)
     criteria: str = option(",".join(CRITERIA), "importance criteria to compare")
     pruning_ratio: int = option(50, "percent of channels to remove, 1 to 99", low=1)
     iterative_steps: int = option(1, "pruning steps", low=1)
     dense: str | None = option(None, "start from this checkpoint instead of training one")
-    model: str = option("deeplabv3_resnet101", "network to train")
+    model: str = option(DEFAULT_MODEL, "network to train")
+    classes: str = option("auto", "what to learn; auto: what the labels hold", choices=("auto", *CLASS_SETS))
     weights: str = option("auto", "start from", choices=("auto", "coco", "imagenet", "none"))
     epochs: int = option(100, "of the dense network", low=1)
     finetune_epochs: int = option(30, "of every pruned network", low=1)
@@ -439,7 +472,36 @@ class StudyConfig(VerdictLimits):
             raise UserError(f"--criteria: expected some of {','.join(CRITERIA)}, found {','.join(unknown)}")
 
 
-SUITES = ("all", "training", "pruning", "evaluation", "scores", "deploy")
+@dataclass(frozen=True)
+class NetworksConfig(DataOptions):
+    """Everything ``python -m prune networks`` can be told."""
+
+    data: str | None = option(None, "data folder with splits; none: the default data", positional=True)
+    name: str = option("networks", "prefix of every model", positional=True)
+    models: str = option("all", "networks separated by commas, or all")
+    classes: str = option("crack", "what to learn", choices=CLASS_SETS)
+    weights: str = option("auto", "start from", choices=("auto", "coco", "imagenet", "none"))
+    pruning_ratio: int = option(50, "percent of channels to remove by Taylor, 1 to 99", low=1)
+    epochs: int = option(0, "of every network, 0 = as many as the budget allows", low=0)
+    finetune_epochs: int = option(0, "of every pruned network, 0 = half as many as of the dense one", low=0)
+    budget: float = option(6.0, "tera-MACs a training may cost; each network gets 1 to 10 epochs", low=0)
+    batch_size: int = option(4, "crops per step", low=2)
+    crop_size: int = option(96, "side of the square crops in px", low=32)
+    lr: float = option(1e-3, "peak learning rate of the dense networks", low=0)
+    finetune_lr: float = option(5e-4, "peak learning rate of fine-tuning", low=0)
+    val_images: int = option(20, "images the best epoch is chosen on, 0 = all", low=0)
+    parity_images: int = option(16, "test images the float exports are compared on, 0 = all", low=0)
+    latency_size: int = option(256, "side of the square input whose latency is measured, in px", low=32)
+    latency_repeats: int = option(5, "timed forward passes per network, interleaved", low=1)
+    workers: int = option(1, "data loading processes", low=0)
+    seed: int = option(0, "seed of everything random", low=0)
+    output: str | None = option(None, "folder of table and charts; none: results/networks")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+SUITES = ("all", "training", "pruning", "evaluation", "scores", "deploy", "networks")
 
 
 @dataclass(frozen=True)
@@ -455,7 +517,7 @@ class BenchmarkConfig:
     passes: int = option(20, "networks: timed passes of each", low=1)
     threads: int = option(0, "networks: CPU threads of every runtime, 0 = all cores", low=0)
     device: str = option("cpu", f"networks: {DEVICES}, of those PyTorch runs")
-    suite: str = option("all", "the project's own figures: which", choices=SUITES)
+    suite: str = option("all", "the project's own figures: which; all: all but networks", choices=SUITES)
     crop_size: int = option(256, "training: side of the crops in px", low=32)
     batch_size: int = option(4, "training: crops per step", low=2)
     repeats: int = option(3, "training: timed steps of each loop, interleaved", low=1)
@@ -467,3 +529,36 @@ class BenchmarkConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+@dataclass(frozen=True)
+class DatasetConfig(DataOptions):
+    """Everything ``python -m prune dataset`` can be told."""
+
+    folder: str | None = option(
+        None, "data folder, split folder or list of names; none: the default data", positional=True
+    )
+    classes: str | None = option(None, "what labels are read as; none: what they hold", choices=CLASS_SETS)
+    split: str | None = option(None, "write train.txt, val.txt, test.txt with these percents, such as 70,10,20")
+    sheet: int = option(12, "photographs on the contact sheet, 0 = no sheet", low=0)
+    output: str | None = option(None, "folder of dataset.json and contact.png; none: results/datasets/<folder>")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.split is not None:
+            _ = self.shares
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Shares (0…1) of train, val and test that ``--split`` asks for.
+
+        Raises:
+            UserError: for anything but three percents that add up to 100, some of them for train.
+        """
+        parts = str(self.split).split(",")
+        numbers = [float(part) for part in parts if part.strip().replace(".", "", 1).isdecimal()]
+        if len(parts) != 3 or len(numbers) != 3 or abs(sum(numbers) - 100) > 1e-6 or not numbers[0]:
+            raise UserError(
+                f"--split: expected percents for train, val and test such as 70,10,20, found {self.split!r}"
+            )
+        return numbers[0] / 100, numbers[1] / 100, numbers[2] / 100

@@ -24,6 +24,7 @@ from prune.hardware import versions
 from prune.latency import time_predictors
 from prune.models import all_logits
 from prune.models.cost import count
+from prune.models.deployed import deployed
 from prune.predict import load_predictor
 from prune.runtimes import FORMAT, METADATA, VERSION
 
@@ -132,12 +133,13 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def _inference_module(network: Network, argmax: bool) -> Exported:
+def _inference_module(network: Network, target: Target) -> Exported:
     """A copy of the inference network on the CPU; the caller's keeps its auxiliary head, mode and memory format."""
     model = copy.deepcopy(network.model).cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     if getattr(model, "aux_classifier", None) is not None:
         model.aux_classifier = None
-    return Exported(model, argmax).eval()
+    model = deployed(model.eval(), target.size, target.precision == "int8")
+    return Exported(model, target.argmax).eval()
 
 
 def _program(network: Network, target: Target) -> torch.export.ExportedProgram:
@@ -147,7 +149,7 @@ def _program(network: Network, target: Target) -> torch.export.ExportedProgram:
     dynamic = torch.export.Dim.DYNAMIC
     dims: dict[int, Any] = {0: dynamic} | ({} if target.size else {2: dynamic, 3: dynamic})
     with torch.no_grad():
-        return torch.export.export(_inference_module(network, target.argmax), (example,), dynamic_shapes=(dims,))
+        return torch.export.export(_inference_module(network, target), (example,), dynamic_shapes=(dims,))
 
 
 def _write_onnx(network: Network, target: Target, file: Path) -> None:

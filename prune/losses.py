@@ -1,4 +1,7 @@
-"""Training losses. All ignore pixels labeled ``IGNORE_INDEX`` and work on logits (N, C, H, W)."""
+"""Training losses on float32 logits (N, C, H, W) and int64 labels (N, H, W).
+
+All ignore pixels labeled ``IGNORE_INDEX``, give a scalar, and give 0 with a graph when no pixel is valid.
+"""
 
 from collections.abc import Callable
 
@@ -7,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from prune.config import LOSSES, TrainConfig
 from prune.data.labels import IGNORE_INDEX, ClassSet
 from prune.errors import UserError
 
@@ -20,6 +24,57 @@ def cross_entropy(logits: torch.Tensor, label: torch.Tensor, weights: torch.Tens
     valid = label[label != IGNORE_INDEX]
     norm = valid.numel() if weights is None else weights[valid].sum()
     return total / max(float(norm), 1e-12)
+
+
+def _mean(per_pixel: torch.Tensor, label: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Mean over valid pixels of float (N, H, W), each counting ``weights`` (C,) of its label."""
+    valid = label != IGNORE_INDEX
+    if weights is None:
+        return (per_pixel * valid).sum() / valid.sum().clamp(min=1)
+    share = weights[label.where(valid, 0)] * valid
+    return (per_pixel * share).sum() / share.sum().clamp(min=1e-12)
+
+
+def _log_not(logits: torch.Tensor) -> torch.Tensor:
+    """log(1 − p) of the softmax p of every class, float (N, C, H, W), finite wherever the logits are.
+
+    The likeliest class has a p that may round to 1, so that its log(1 − p) is taken as that of the others' sum.
+    """
+    top = logits.argmax(1, keepdim=True)
+    others = logits.scatter(1, top, -torch.inf).logsumexp(1, keepdim=True) - logits.logsumexp(1, keepdim=True)
+    return torch.log1p(-logits.softmax(1).clamp(max=0.75)).scatter(1, top, others)
+
+
+def binary_cross_entropy(
+    logits: torch.Tensor, label: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Binary cross entropy of each foreground class against all the rest, mean over these classes and valid pixels.
+
+    The probability of a class is its softmax, as if its logit were z_c − log Σ_{k≠c} exp z_k. Background, class 0, is
+    no problem of its own; with two classes the loss is the cross entropy. With class weights float (C,) a pixel counts the
+    weight of its label in each of the C − 1 problems, and the mean is the weighted one, as in ``cross_entropy``.
+    """
+    number = logits.shape[1]
+    hit = torch.arange(number, device=label.device).view(1, -1, 1, 1) == label.unsqueeze(1)
+    entropy = -torch.where(hit, logits.log_softmax(1), _log_not(logits))
+    return _mean(entropy[:, 1:].mean(1), label, weights)
+
+
+def focal(
+    logits: torch.Tensor,
+    label: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    gamma: float = TrainConfig.focal_gamma,
+) -> torch.Tensor:
+    """Focal loss (Lin et al. 2017): −(1 − p)^gamma · log p, p the softmax of the labeled class, mean over valid pixels.
+
+    gamma 0 is the cross entropy. Class weights float (C,) take the place of the paper's alpha; the mean is then the
+    weighted one, as in ``cross_entropy``, where the paper divides by the number of anchors with an object.
+    """
+    entropy = F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="none")
+    # A power below 1 has an infinite slope at 0, which a surely right pixel reaches in float32.
+    missing = (-torch.expm1(-entropy)).clamp(min=1e-7)
+    return _mean(missing**gamma * entropy, label, weights)
 
 
 def dice(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -38,20 +93,28 @@ def dice(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     return (1 - score[present]).mean() if present.any() else logits.sum() * 0
 
 
-def make_loss(name: str, weights: torch.Tensor | None = None) -> Loss:
-    """Build a loss: ``ce``, ``dice`` or ``ce_dice`` (their sum); weights float (C,) act on the cross entropy.
+def make_loss(name: str, weights: torch.Tensor | None = None, gamma: float = TrainConfig.focal_gamma) -> Loss:
+    """Build a loss by its name in ``LOSSES``; ``ce_dice`` and its like are the sum of both.
+
+    Args:
+        name: ``ce``, ``bce``, ``focal``, ``dice``, or one of the first three with ``_dice``.
+        weights: Class weights float (C,); they act on every part but Dice, whose classes already count alike.
+        gamma: Of the focal losses.
 
     Raises:
         UserError: for an unknown name.
     """
-    losses: dict[str, Loss] = {
+    if name not in LOSSES:
+        raise UserError(f"unknown --loss {name!r}: expected one of {', '.join(LOSSES)}")
+    pixelwise: dict[str, Loss] = {
         "ce": lambda logits, label: cross_entropy(logits, label, weights),
-        "dice": dice,
-        "ce_dice": lambda logits, label: cross_entropy(logits, label, weights) + dice(logits, label),
+        "bce": lambda logits, label: binary_cross_entropy(logits, label, weights),
+        "focal": lambda logits, label: focal(logits, label, weights, gamma),
     }
-    if name not in losses:
-        raise UserError(f"unknown --loss {name!r}: expected one of {', '.join(losses)}")
-    return losses[name]
+    if name == "dice":
+        return dice
+    part = pixelwise[name.removesuffix("_dice")]
+    return (lambda logits, label: part(logits, label) + dice(logits, label)) if name.endswith("_dice") else part
 
 
 def inverse_frequency(pixels: NDArray[np.int64], power: float = 1.0) -> torch.Tensor:
@@ -75,8 +138,8 @@ def inverse_frequency(pixels: NDArray[np.int64], power: float = 1.0) -> torch.Te
 def class_weights(spec: str, pixels: NDArray[np.int64], classes: ClassSet) -> torch.Tensor | None:
     """Weights float32 (C,) from the text of ``--class_weights``.
 
-    ``none`` gives None, ``inverse`` and ``sqrt_inverse`` weigh by the data, ``crack=2`` (several joined by commas) weighs single classes,
-    ``1,1,1,1,1,1,2`` gives all.
+    ``none`` gives None, ``inverse`` and ``sqrt_inverse`` weigh by the data, ``crack=2`` (several joined by commas)
+    weighs single classes, ``1,1,1,1,1,1,2`` gives all.
 
     Raises:
         UserError: for anything else, a negative weight, an unknown class or a wrong number of weights.

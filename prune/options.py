@@ -3,15 +3,12 @@
 import argparse
 import dataclasses
 import re
-import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from prune.errors import UserError
-
-Config = TypeVar("Config")
 
 
 def option(
@@ -113,19 +110,8 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
             parser.add_argument(name, type=kind, metavar=metavar, **common)
 
 
-def parse_arguments(
-    config_class: type[Config],
-    description: str,
-    argv: Sequence[str] | None,
-    prog: str | None,
-    recipes: Mapping[str, Mapping[str, Any]],
-) -> Config:
-    """Read a command line into a checked config: defaults, then the recipe when there is one, then explicit flags."""
-    parser = Parser(prog=prog, description=description)
+def given_values(parser: argparse.ArgumentParser, config_class: type, words: Sequence[str]) -> dict[str, Any]:
+    """The fields of ``config_class`` that ``words`` set, converted by the types of their flags; all others stay out."""
     add_arguments(parser, config_class)
-    given = vars(parser.parse_args(sys.argv[1:] if argv is None else list(argv)))
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    recipe = given.get("recipe")
-    if recipe is not None and recipe not in recipes:
-        raise UserError(f"--recipe: expected one of {', '.join(recipes)}, found {recipe!r}")
-    return config_class(**{**(recipes[recipe] if recipe else {}), **given})
+    given = vars(parser.parse_args(list(words)))
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"errors", "files", "options", "config", "progress"},
+    {"errors", "files", "options", "recipes", "config", "progress"},
     {"hardware", "data", "models", "losses", "metrics"},
     {"pruning", "checkpoint"},
     {"predict", "runtimes", "predict_torch"},

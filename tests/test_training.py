@@ -12,7 +12,7 @@ import torch
 
 from prune.checkpoint import load_checkpoint
 from prune.commands.train import train
-from prune.config import RECIPES, TrainConfig, parse
+from prune.config import TrainConfig
 from prune.engine.schedule import Plateau, lr_factor
 from prune.errors import TrainingDiverged, UserError
 from prune.models import build_model, mode, without_auxiliary
@@ -160,14 +160,15 @@ def test_without_a_network_the_weights_fall_back_and_say_so(monkeypatch: pytest.
     def offline() -> dict[str, torch.Tensor]:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(pretrained, "SOURCES", {"coco": ("COCO", offline), "imagenet": ("ImageNet", offline)})
+    offered = {"coco": ("COCO", offline), "imagenet": ("ImageNet", offline)}
+    monkeypatch.setattr(pretrained, "sources", lambda architecture: offered)
     model = build_model("deeplabv3_tiny", 7)
     said = initialize(model, "deeplabv3_resnet101", "auto")
     assert said.startswith("random weights: neither COCO nor ImageNet weights can be downloaded (no route to host)")
     with pytest.raises(UserError, match="--weights coco: cannot be downloaded"):
         initialize(model, "deeplabv3_resnet101", "coco")
     state = {**build_model("deeplabv3_tiny", 21).state_dict()}
-    monkeypatch.setattr(pretrained, "SOURCES", {"coco": ("COCO", lambda: state)})
+    monkeypatch.setattr(pretrained, "sources", lambda architecture: {"coco": ("COCO", lambda: state)})
     assert "COCO: " in initialize(model, "deeplabv3_resnet101", "auto")
     assert torch.equal(model.backbone.conv1.weight, state["backbone.conv1.weight"])
 
@@ -205,26 +206,19 @@ def test_schedules_are_functions_of_the_step() -> None:
         "cosine", 52, 100, 4
     ) == pytest.approx(0.5)
     assert lr_factor("poly", 100, 100, 4) == 0 and lr_factor("constant", 99, 100, 0) == 1
-    plateau = Plateau(patience=1)
+    plateau = Plateau(lr=1.0, patience=1)
     for loss in (1.0, 0.5, 0.6, 0.6, 0.4):
         plateau.update(loss)
-    assert plateau.factor == pytest.approx(0.1) and plateau.best == 0.4
-
-
-def test_the_recipe_of_the_original_system_and_flags_over_it() -> None:
-    config = parse(TrainConfig, "", ["--recipe", "cracksense", "--epochs", "5"])
-    expected = {**RECIPES["cracksense"], "epochs": 5}
-    assert {k: getattr(config, k) for k in expected} == expected
-    assert (config.lr, config.class_weights, config.patience, config.optimizer) == (1e-3, "crack=2", 20, "adam")
-    with pytest.raises(UserError, match="--recipe: expected one of cracksense, found 'magic'"):
-        parse(TrainConfig, "", ["--recipe", "magic"])
+    assert plateau.lr == pytest.approx(0.1) and plateau.best == 0.4
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         ({"batch_size": 1}, "--batch_size: expected at least 2"),
-        ({"loss": "hinge"}, "--loss: expected one of ce, dice, ce_dice"),
+        ({"loss": "hinge"}, "--loss: expected one of ce, bce, focal, dice, ce_dice"),
+        ({"plateau_factor": 1.0}, "--plateau_factor: expected less than 1, found 1"),
+        ({"augment": "some"}, "--augment: expected one of full, flips, none, found 'some'"),
         ({"name": "a/b"}, "expected a plain file name"),
         ({"scale_max": 0.1}, "--scale_max"),
         ({"epochs": 0}, "--epochs: expected at least 1"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from prune.benchmark import Figure, run_measured, scoring_speed, training_speed
 from prune.checkpoint import Network, save_checkpoint
 from prune.commands.contest import deploy, run_contest
+from prune.commands.speed import networks_speed
 from prune.commands.test import test
 from prune.config import BenchmarkConfig, TestConfig, parse
 from prune.data.labels import S2DS
@@ -18,6 +19,8 @@ from prune.models import build_model
 from prune.report.tables import text_table
 
 SCRIPTS = Path(__file__).parent.parent.parent
+LOADED_IMAGES, LOADED_SIZE = 36, 1024
+"""Images data loading is measured on, as large as those of S2DS."""
 
 
 def _material(folder: Path, size: int, images: int) -> None:
@@ -53,10 +56,12 @@ def evaluation_overhead(folder: Path, images: int) -> Figure:
 def benchmark(config: BenchmarkConfig) -> list[Figure]:
     """Measure the chosen suites and write the figures with the machine's facts to ``config.output``."""
     set_threads(0)
-    output = Path(config.output or BENCHMARKS / "bench.json")
+    output = Path(config.output or BENCHMARKS / ("networks_bench.json" if config.suite == "networks" else "bench.json"))
     figures: list[Figure] = []
     if config.suite in ("all", "training"):
-        figures.append(training_speed(config.crop_size, config.batch_size, config.repeats))
+        with tempfile.TemporaryDirectory() as name:
+            synthesize(Path(name), LOADED_IMAGES, LOADED_SIZE, 0)
+            figures += training_speed(Path(name), config.crop_size, config.batch_size, config.repeats)
     if config.suite in ("all", "scores"):
         figures += scoring_speed(config.score_size, config.score_repeats)
     if config.suite in ("all", "pruning", "evaluation"):
@@ -69,6 +74,8 @@ def benchmark(config: BenchmarkConfig) -> list[Figure]:
                 figures.append(evaluation_overhead(folder, config.images))
     if config.suite in ("all", "deploy"):
         figures += deploy(output.with_name("deploy.json"), config.size, config.passes)
+    if config.suite == "networks":
+        figures += networks_speed(output.with_name("networks.json"), max(1, config.passes // 4))
     machine = machine_facts(choose_device("cpu"))
     rows = [asdict(figure) | {"kept": figure.kept} for figure in figures]
     write_json(output, {"figures": rows, "machine": machine, "versions": versions()})

@@ -12,12 +12,11 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from prune.checkpoint import Network, load_checkpoint, newest_model, require_classes
-from prune.commands.defaults import data_folder
+from prune.checkpoint import Network, load_checkpoint, newest_model
+from prune.commands.defaults import open_split
 from prune.config import ExportConfig, parse
-from prune.data.dataset import Sample, SegmentationDataset, whole_images
-from prune.data.labels import S2DS
-from prune.data.layout import Split, find_split
+from prune.data.dataset import Sample, SegmentationDataset, spread, whole_images
+from prune.data.layout import Split
 from prune.errors import UserError
 from prune.export import Target, export
 from prune.files import EXPORTS, check_writable, file_mib, find_model, write_json
@@ -80,11 +79,6 @@ def tensorrt_hint(file: Path, target: Target) -> str:
     )
 
 
-def _split(folder: Path, name: str) -> Split:
-    """DIR/name when it is there, else DIR itself."""
-    return find_split(folder / name if (folder / name).is_dir() else folder, S2DS)
-
-
 def _fit(image: NDArray[np.uint8], size: tuple[int, int] | None) -> NDArray[np.uint8]:
     """The middle of a photograph in the one size the file takes; what is missing is mirrored."""
     if size is None:
@@ -105,17 +99,14 @@ def _calibration(network: Network, split: Split, config: ExportConfig) -> list[N
     if asked > found:
         raise UserError(f"--calibration_images: expected {asked} photographs in {split.folder}, found {found}")
     number = asked or min(CALIBRATION_IMAGES, found)
-    picked = np.linspace(0, found - 1, number).round().astype(int)
-    images = (split.read_image(split.pairs[i]) for i in tqdm(picked, desc="calibration images", leave=False))
+    pairs = spread(split, number).pairs
+    images = (split.read_image(pair) for pair in tqdm(pairs, desc="calibration images", leave=False))
     return [network.preprocessing.normalize(_fit(image, config.fixed_size)) for image in images]
 
 
 def _samples(split: Split, most: int) -> Iterator[Sample]:
     """Whole labeled images, at most ``most`` of them, spread over the split."""
-    number = min(most, len(split.pairs)) if most else len(split.pairs)
-    picked = np.linspace(0, len(split.pairs) - 1, number).round().astype(int)
-    chosen = replace(split, pairs=tuple(split.pairs[i] for i in picked))
-    return whole_images(SegmentationDataset(chosen), 0)
+    return whole_images(SegmentationDataset(spread(split, most)), 0)
 
 
 class _Compiled(Predictor):
@@ -171,19 +162,19 @@ def export_checkpoint(config: ExportConfig) -> ExportResult:
     network = load_checkpoint(
         find_model(config.checkpoint) if config.checkpoint else newest_model(), config.trust_pickle
     )
-    require_classes(network, S2DS)
     file = _output(config, network, target)
     check_writable(file.parent)
-    folder = Path(config.data) if config.data else data_folder()
-    test = _split(folder, "test")
-    print(f"model    {network.file}\nparity   on images of {test.folder}")
+    print(f"model    {network.file}")
+    test = open_split(config, config.data, "test", network.classes)
     reference = _reference(network, target.size)
     batches: list[NDArray[np.float32]] = []
     if target.precision == "int8":
-        train = _split(folder, "train")
+        train = open_split(config, config.data, "train", network.classes)
         batches = _calibration(network, train, config)
         print(f"int8     calibrated with {len(batches)} photographs of {train.folder}")
-    validate = _validator(reference, _split(folder, "val")) if max_drop is not None else None
+    validate = None
+    if max_drop is not None:
+        validate = _validator(reference, open_split(config, config.data, "val", network.classes))
     partial = file.parent / f".{file.stem}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:

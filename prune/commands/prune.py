@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from prune.checkpoint import Network, load_checkpoint, new_stage, newest_model, require_classes, save_checkpoint
+from prune.checkpoint import Network, load_checkpoint, new_stage, newest_model, require_architecture, save_checkpoint
 from prune.commands.budget import Plan, plan
-from prune.commands.defaults import data_folder
-from prune.config import PruneConfig, TrainConfig, parse
+from prune.commands.defaults import open_split
+from prune.config import DEFAULT_MODEL, PruneConfig, TrainConfig, parse
 from prune.data.dataset import Batch, SegmentationDataset, class_pixels, draw_batch
 from prune.data.labels import S2DS
-from prune.data.layout import Split, find_split, usable_crop
+from prune.data.layout import usable_crop
 from prune.data.transforms import Augmentation, training_transform
 from prune.engine.training import Stepper, batch_gradients, make_optimizer, train_one_epoch
 from prune.errors import UserError
@@ -28,10 +28,8 @@ from prune.models.freezing import freeze, unfreeze
 from prune.models.pretrained import initialize
 from prune.pruning.pruner import Hooks, PruneOutcome, prune_model
 from prune.pruning.recalibrate import recalibrate_batch_norm
-from prune.pruning.report import Cost, PruningReport
+from prune.pruning.report import Cost, PruningReport, layer_widths
 
-FRESH_ARCHITECTURE = "deeplabv3_resnet101"
-"""What is built when there is no checkpoint to prune."""
 CALIBRATION_BATCH = 4
 """Images per batch-norm recalibration batch: ASPP's pooled branch needs several for a variance."""
 CALIBRATION_CROP = 256
@@ -55,11 +53,13 @@ def _network(config: PruneConfig) -> Network:
     """The named checkpoint, else the newest unpruned one, else a fresh network with the best weights to be had."""
     if config.state_dict:
         network = load_checkpoint(find_model(config.state_dict), config.trust_pickle)
-        require_classes(network, S2DS)
+        require_architecture(network, config.model)
         return network
     if any(MODELS.glob("*.pth")):
-        return load_checkpoint(newest_model(pruned=False))
-    name = FRESH_ARCHITECTURE
+        network = load_checkpoint(newest_model(pruned=False))
+        require_architecture(network, config.model)
+        return network
+    name = config.model or DEFAULT_MODEL
     model = build_model(name, len(S2DS))
     print(
         f"no checkpoint in {MODELS}: a fresh {name} with {initialize(model, name, 'auto')}; train it before you trust it"
@@ -67,20 +67,14 @@ def _network(config: PruneConfig) -> Network:
     return Network(model, name)
 
 
-def training_split(config: PruneConfig) -> Split:
-    """The labeled images gradients and statistics are taken from: DIR/train when DIR has it, else DIR itself."""
-    folder = Path(config.data_dir) if config.data_dir else data_folder()
-    return find_split(folder / "train" if (folder / "train").is_dir() else folder, S2DS)
-
-
 class _Material:
     """Labeled batches for every purpose of one pruning run, drawn from one split."""
 
     def __init__(self, network: Network, config: PruneConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        split = training_split(config)
+        split = open_split(config, config.data_dir, "train", network.classes)
         self.crop = usable_crop(split, config.crop_size)
-        print(f"data     {len(split.pairs)} images in {split.folder}, crops of {self.crop} px")
+        print(f"crops    {self.crop} px")
         plain = Augmentation(
             self.crop, (1.0, 1.0), rotate=0, jitter=0, blur=0, noise=0, preprocessing=network.preprocessing
         )
@@ -89,7 +83,7 @@ class _Material:
         self.varied = SegmentationDataset(split, training_transform(varied), config.seed)
         weights = None
         if config.class_weights != "none":
-            weights = class_weights(config.class_weights, class_pixels(self.plain), S2DS)
+            weights = class_weights(config.class_weights, class_pixels(self.plain), network.classes)
         loss = make_loss(config.loss, None if weights is None else weights.to(device))
         amp = autocast_type(config.amp, device)
         self.step = Stepper(network.model, loss, device, amp, config.channels_last, config.aux_weight)
@@ -139,7 +133,7 @@ class _Material:
 
 def _cost(network: Network, file: Path, size: tuple[int, int], latency_ms: float | None) -> Cost:
     parameters, macs = count(network.model, size)
-    channels = sum(m.out_channels for m in network.model.modules() if isinstance(m, nn.Conv2d))
+    channels = sum(row[3] for row in layer_widths(network.model))
     return Cost(channels, parameters, macs, file.stat().st_size / 2**20, latency_ms)
 
 

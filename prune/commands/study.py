@@ -1,7 +1,6 @@
 """``python -m prune study``: one dense network, pruned by several criteria, each fine-tuned with the same budget, tested."""
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from prune.checkpoint import load_checkpoint
-from prune.commands import inference, prune, test, train
 from prune.commands.defaults import data_folder
+from prune.commands.journal import Journal
 from prune.config import StudyConfig, parse
-from prune.data.labels import S2DS
-from prune.data.layout import SPLITS, find_split
+from prune.data.layout import Split, find_split
 from prune.files import FIGURES, METRICS, MODELS, RESULTS, RUNS, find_model, write_json, write_text
 from prune.hardware import choose_device, machine_facts, set_threads, versions
 from prune.models.cost import measure_latency
@@ -49,51 +47,6 @@ LEFT_OUT = (
     "certainty",
 )
 """Columns the screen has no room for; the files have all."""
-VERBS = {
-    "train.py": train.main,
-    "torchvision_pruning.py": prune.main,
-    "test.py": test.main,
-    "inference.py": inference.main,
-}
-
-
-class Journal:
-    """Runs the project's own command lines, notes how long each took, and skips what an earlier call has finished.
-
-    Args:
-        file: JSON file that remembers commands and seconds.
-        data: Data folder, written as ``$DATA`` in what is published.
-    """
-
-    def __init__(self, file: Path, data: Path) -> None:
-        self.file, self.data = file, data
-        self.steps: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
-
-    def run(self, product: Path, script: str, *arguments: object) -> None:
-        """Run ``python SCRIPT ARGUMENTS`` unless the same command already made ``product``."""
-        words = [str(a) for a in arguments]
-        command = " ".join(["python", script, *words])
-        done = [step for step in self.steps if step["command"] == command and "seconds" in step]
-        if done and product.exists():
-            print(f"\n$ {command}\n  done before, {product}")
-            return
-        print(f"\n$ {command}", flush=True)
-        started = any(step["command"] == command for step in self.steps)
-        self.steps = [step for step in self.steps if step["command"] != command] + [{"command": command}]
-        write_json(self.file, self.steps)
-        begin = time.perf_counter()
-        VERBS[script]([*words, "--resume"] if started and script == "train.py" else words)
-        self.steps[-1]["seconds"] = round(time.perf_counter() - begin, 1)
-        write_json(self.file, self.steps)
-
-    def published(self) -> str:
-        """The commands with their minutes, as Markdown; the data folder appears as ``$DATA``."""
-        lines = [
-            f"{step['command'].replace(str(self.data), '$DATA')}   # {step.get('seconds', 0) / 60:.1f} min"
-            for step in self.steps
-        ]
-        return "\n".join(["```sh", *lines, "```"])
-
 
 @dataclass(frozen=True)
 class StudyResult:
@@ -161,26 +114,28 @@ def _prune_arguments(config: StudyConfig, criterion: str, dense: str, data: Path
 
 def _run_all(config: StudyConfig, data: Path, journal: Journal) -> list[tuple[str, str, str]]:
     """Run every step; returns (model name, criterion, stage) of every network tested."""
-    folders = [data / SPLITS[0], data / SPLITS[1]]
-    common = ["--batch_size", config.batch_size, "--crop_size", config.crop_size, "--patience", 0]
+    folders = [data, data]
+    reading = ["--dataset", config.dataset, "--mask_threshold", config.mask_threshold]
+    common = [*reading, "--batch_size", config.batch_size, "--crop_size", config.crop_size, "--patience", 0]
     common += ["--workers", config.workers, "--cache", config.cache, "--seed", config.seed]
     common += ["--class_weights", config.class_weights]
     dense = config.dense or f"{config.name}_dense"
     networks = [(dense, "", "dense")]
     if not config.dense:
         start = ["--model", config.model, "--weights", config.weights, "--epochs", config.epochs, "--lr", config.lr]
+        start += ["--classes", config.classes]
         journal.run(MODELS / f"{dense}.pth", "train.py", *folders, dense, *start, *common)
     for criterion in config.criteria.split(","):
         pruned = f"{config.name}_{criterion.lower()}"
         tuned = f"{pruned}_finetuned"
         model = MODELS / f"{pruned}.pth"
-        journal.run(model, "torchvision_pruning.py", *_prune_arguments(config, criterion, dense, data))
+        journal.run(model, "torchvision_pruning.py", *_prune_arguments(config, criterion, dense, data), *reading)
         start = ["--pruned_model", pruned, "--epochs", config.finetune_epochs, "--lr", config.finetune_lr]
         journal.run(MODELS / f"{tuned}.pth", "train.py", *folders, tuned, *start, *common)
         networks += [(pruned, criterion, "pruned"), (tuned, criterion, "fine-tuned")]
     for name, _, _ in networks:
-        options = ["--weights", name, "--latency_size", config.latency_size, "--latency_repeats", 0]
-        journal.run(_metrics(name), "test.py", data / "test", *options)
+        options = ["--weights", name, "--latency_size", config.latency_size, "--latency_repeats", 0, *reading]
+        journal.run(_metrics(name), "test.py", data, *options)
     return networks
 
 
@@ -230,18 +185,23 @@ def _rows(
     return rows
 
 
-def _comparison_sheet(networks: list[tuple[str, str, str]], data: Path, config: StudyConfig) -> Path:
+def _test_split(config: StudyConfig, data: Path, dense: str) -> Split:
+    """The test images, their labels read as the classes of the networks."""
+    classes = load_checkpoint(find_model(dense)).classes
+    return find_split(data, classes, dataset=config.dataset, role="test", threshold=config.mask_threshold)
+
+
+def _comparison_sheet(networks: list[tuple[str, str, str]], split: Split, config: StudyConfig) -> Path:
     """Test images in rows; photograph, label, dense and every fine-tuned network in columns."""
-    split = find_split(data / "test", S2DS)
     shown = [network for network in networks if network[2] in ("dense", "fine-tuned")]
     # Evenly spread over the set, because neighboring files tend to show the same place.
     picked = np.unique(np.linspace(0, len(split.pairs) - 1, min(config.figures, len(split.pairs))).round().astype(int))
     pairs = [split.pairs[i] for i in picked]
-    rows = [[split.read_image(pair), color_mask(split.read_label(pair), S2DS)] for pair in pairs]
+    rows = [[split.read_image(pair), color_mask(split.read_label(pair), split.classes)] for pair in pairs]
     for name, _, _ in shown:
         predictor = TorchPredictor(load_checkpoint(find_model(name)), choose_device("auto"))
         for row in rows:
-            row.append(color_mask(predictor.class_map(row[0]), S2DS))
+            row.append(color_mask(predictor.class_map(row[0]), split.classes))
     titles = ["photograph", "label", *(criterion or stage for _, criterion, stage in shown)]
     picture = grid(rows, titles, [pair.stem for pair in pairs])
     return save_image(picture, FIGURES / f"{config.name}_comparison.png")
@@ -273,7 +233,8 @@ def study(config: StudyConfig) -> StudyResult:
     journal = Journal(RUNS / f"{config.name}.json", data)
     networks = _run_all(config, data, journal)
     rows = _rows(networks, _latencies(networks, config), config)
-    images = len(find_split(data / "test", S2DS).pairs)
+    split = _test_split(config, data, networks[0][0])
+    images = len(split.pairs)
     title = f"{data.name}, test split ({images} images), seed {config.seed}"
     facts = {
         "data": data.name,
@@ -288,7 +249,7 @@ def study(config: StudyConfig) -> StudyResult:
         *study_charts(rows, output, title=title),
     ]
     if config.figures:
-        files.append(_comparison_sheet(networks, data, config))
+        files.append(_comparison_sheet(networks, split, config))
     return StudyResult(rows, files)
 
 

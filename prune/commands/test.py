@@ -9,14 +9,14 @@ import torch
 
 from prune.checkpoint import newest_model, require_classes
 from prune.commands.compare import CompareResult, compare
-from prune.commands.defaults import data_folder
+from prune.commands.defaults import open_split
 from prune.commands.scoring import TestResult, conditions, crack_settings, now, run_facts, write_result
 from prune.config import CompareConfig, TestConfig, parse
 from prune.data.dataset import Sample, SegmentationDataset, whole_images
 from prune.data.framing import Framing
 from prune.data.images import image_size
-from prune.data.labels import S2DS
-from prune.data.layout import Split, find_split
+from prune.data.labels import ClassSet
+from prune.data.layout import Split
 from prune.data.masks import classes_called
 from prune.data.scale import read_scales
 from prune.engine.evaluation import Evaluation, evaluate
@@ -117,7 +117,7 @@ def _predictor(file: Path, config: TestConfig) -> Predictor:
     device = choose_device(config.device)
     options: dict[str, Any] = {"autocast": autocast_type(config.amp, device), "channels_last": config.channels_last}
     classes = classes_called(config.classes) if config.classes else None
-    predictor = load_predictor(
+    return load_predictor(
         file,
         threads=config.threads,
         classes=classes,
@@ -125,8 +125,6 @@ def _predictor(file: Path, config: TestConfig) -> Predictor:
         trust_pickle=config.trust_pickle,
         **options,
     )
-    require_classes(predictor.card, S2DS)
-    return predictor
 
 
 def _evaluate(predictor: Predictor, split: Split, framing: Framing, config: TestConfig) -> Evaluation:
@@ -150,8 +148,9 @@ class _Material:
     scales: dict[str, float] | None
 
 
-def _material(config: TestConfig) -> _Material:
-    split = find_split(Path(config.test_dir) if config.test_dir else data_folder() / "test", S2DS)
+def _material(config: TestConfig, classes: ClassSet) -> _Material:
+    """The labels are read as the classes of the networks."""
+    split = open_split(config, config.test_dir, "test", classes)
     framing = Framing(config.resize, config.crop)
     facts = {
         "folder": str(split.folder),
@@ -198,13 +197,15 @@ def score_checkpoints(config: TestConfig) -> list[TestResult]:
     """
     set_threads(config.threads)
     files = model_files(config)
-    material = _material(config)
     print(f"{'models' if len(files) > 1 else 'model'}    {', '.join(map(str, files))}")
-    print(f"test     {len(material.split.pairs)} images in {material.split.folder}")
     choose_device(config.device)
     own = Path(config.output) if config.output and len(files) == 1 else None
     workbooks = {file: own or METRICS / f"{_name(file)}.xlsx" for file in files}
     predictors = {file: _predictor(file, config) for file in files}
+    classes = predictors[files[0]].classes
+    for predictor in predictors.values():
+        require_classes(predictor.card, classes)
+    material = _material(config, classes)
     for workbook in workbooks.values():
         check_writable(workbook.parent)
     latencies = _latencies(predictors, config)

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from prune.checkpoint import Network, load_checkpoint, new_stage, read_state_dict, require_classes, save_checkpoint
-from prune.commands.defaults import data_folder
-from prune.config import TrainConfig, parse
-from prune.data.dataset import SegmentationDataset, class_pixels, training_loader, whole_images
-from prune.data.labels import S2DS
-from prune.data.layout import SPLITS, Split, find_split, usable_crop
-from prune.data.transforms import Augmentation, training_transform
+from prune.checkpoint import Network, load_checkpoint, new_stage, read_state_dict, require_architecture, save_checkpoint
+from prune.commands.defaults import open_split
+from prune.config import DEFAULT_MODEL, TrainConfig, parse
+from prune.data.dataset import SegmentationDataset, class_pixels, spread, training_loader, whole_images
+from prune.data.labels import ClassSet
+from prune.data.layout import Split, hold_out, usable_crop
+from prune.data.masks import classes_called
+from prune.data.transforms import augmentation, training_transform
 from prune.engine.evaluation import Evaluation, evaluate
 from prune.engine.fit import Progress, Row, Run
 from prune.engine.training import Stepper
@@ -46,33 +47,61 @@ class TrainResult:
         )
 
 
-def _network(config: TrainConfig) -> Network:
-    """The network to start from: a checkpoint whose structure is kept, or a fresh one."""
-    if config.pruned_model:
-        network = load_checkpoint(find_model(config.pruned_model), config.trust_pickle)
-        require_classes(network, S2DS)
-        print(f"network  {network.architecture} from {network.file}")
-        return network
-    network = Network(build_model(config.model, len(S2DS)), config.model)
-    if config.load_pretrained_weights:
-        file = find_model(config.load_pretrained_weights)
-        fitted, total = load_matching(network.model, read_state_dict(file, config.trust_pickle))
-        if not fitted:
-            raise UserError(f"{file}: none of its tensors fits {config.model}; a pruned one goes to --pruned_model")
-        print(f"network  {config.model}, {fitted} of {total} tensors from {file}")
-    else:
-        print(f"network  {config.model}, {initialize(network.model, config.model, config.weights)}")
+def _pruned_network(config: TrainConfig) -> Network | None:
+    """The checkpoint to fine-tune, whose structure is kept, if one is named."""
+    if not config.pruned_model:
+        return None
+    network = load_checkpoint(find_model(config.pruned_model), config.trust_pickle)
+    require_architecture(network, config.model)
+    print(f"network  {network.architecture} from {network.file}")
     return network
 
 
-def _splits(config: TrainConfig) -> tuple[Split, Split]:
-    folders = [config.train_dir, config.val_dir]
-    found = [find_split(Path(f) if f else data_folder() / name, S2DS) for f, name in zip(folders, SPLITS, strict=False)]
-    for split, name in zip(found, SPLITS, strict=False):
-        print(f"{name:8} {len(split.pairs)} images in {split.folder}")
-    if len(found[0].pairs) < 2:
-        raise UserError(f"{found[0].folder}: expected at least 2 images to train on, found {len(found[0].pairs)}")
-    return found[0], found[1]
+def _fresh_network(config: TrainConfig, classes: ClassSet) -> Network:
+    """A network for the classes of the data, from pretrained weights, a file's matching ones, or random ones."""
+    name = config.model or DEFAULT_MODEL
+    network = Network(build_model(name, len(classes)), name, classes)
+    if config.load_pretrained_weights:
+        file = find_model(config.load_pretrained_weights)
+        fitted, total = load_matching(network.model, read_state_dict(file, config.trust_pickle))
+        if 2 * fitted < total:
+            raise UserError(
+                f"{file}: {fitted} of the {total} tensors of {name} fit, expected at least half of them: it holds another "
+                "network (--model), or a pruned one, which goes to --pruned_model"
+            )
+        print(f"network  {name}, {fitted} of {total} tensors from {file}")
+    else:
+        print(f"network  {name}, {initialize(network.model, name, config.weights)}")
+    return network
+
+
+def _splits(config: TrainConfig, classes: ClassSet | None) -> tuple[Split, Split]:
+    """Training and validation images, with labels of ``classes``, None = of what they hold.
+
+    When both are the same images, because the folder has no splits, a tenth is held out.
+    """
+    train = open_split(config, config.train_dir, "train", classes)
+    val = open_split(config, config.val_dir or config.train_dir, "val", train.classes)
+    if {pair.image for pair in train.pairs} == {pair.image for pair in val.pairs} and len(train.pairs) > 1:
+        train, val = hold_out(train)
+        print(f"         no validation images there: {len(val.pairs)} of them are held out of training")
+    if len(train.pairs) < 2:
+        raise UserError(f"{train.folder}: expected at least 2 images to train on, found {len(train.pairs)}")
+    return train, val
+
+
+def _prepared(config: TrainConfig) -> tuple[Network, Split, Split]:
+    """The network to start from and what it learns from: the labels are read as the classes of the network."""
+    named = None if config.classes == "auto" else classes_called(config.classes)
+    network = _pruned_network(config)
+    if network and named and network.classes.classes != named.classes:
+        raise UserError(
+            f"--classes {config.classes}: {network.file} has the classes {', '.join(network.classes.classes)}"
+        )
+    train, val = _splits(config, network.classes if network else named)
+    check_writable(RUNS / config.name)
+    check_writable(MODELS)
+    return network or _fresh_network(config, train.classes), train, val
 
 
 class _Tensorboard:
@@ -109,25 +138,23 @@ def train(config: TrainConfig) -> TrainResult:
     torch.manual_seed(config.seed)
     device = choose_device(config.device)
     amp = autocast_type(config.amp, device)
-    train_split, val_split = _splits(config)
     model_file, folder = MODELS / f"{config.name}.pth", RUNS / config.name
-    check_writable(folder)
-    check_writable(MODELS)
-    network = _network(config)
+    network, train_split, val_split = _prepared(config)
+    classes = network.classes
     pixels = class_pixels(SegmentationDataset(train_split))
     class_pixels(SegmentationDataset(val_split))
-    weights = class_weights(config.class_weights, pixels, S2DS)
+    weights = class_weights(config.class_weights, pixels, classes)
     crop = usable_crop(train_split, config.crop_size)
     scale = (config.scale_min, config.scale_max)
-    transform = training_transform(Augmentation(crop, scale, preprocessing=network.preprocessing))
+    transform = training_transform(augmentation(config.augment, crop, scale, network.preprocessing))
     dataset = SegmentationDataset(train_split, transform, config.seed, config.cache)
-    val_dataset = SegmentationDataset(val_split, cache=config.cache)
+    val_dataset = SegmentationDataset(spread(val_split, config.val_images), cache=config.cache)
     loader = training_loader(dataset, min(config.batch_size, len(dataset)), config.workers)
     if config.keep_feature_extract or (config.pruned_model and not config.train_pruned_fully):
         freeze(network.model.get_submodule("backbone"))
         print("backbone frozen, batch norm included")
     predictor = TorchPredictor(network, device, amp, config.channels_last)
-    loss = make_loss(config.loss, None if weights is None else weights.to(device))
+    loss = make_loss(config.loss, None if weights is None else weights.to(device), config.focal_gamma)
     step = Stepper(network.model, loss, device, amp, config.channels_last, config.aux_weight)
     number = "float32" if amp is None else str(amp).removeprefix("torch.")
     print(f"device   {device_name(device)}, {number}, crops of {crop} px, batches of {loader.batch_size}")
@@ -135,7 +162,7 @@ def train(config: TrainConfig) -> TrainResult:
     def validate() -> Evaluation:
         return evaluate(predictor, whole_images(val_dataset, min(1, config.workers)), len(val_dataset), "validating")
 
-    run = Run(config, step, loader, validate, S2DS, folder)
+    run = Run(config, step, loader, validate, classes, folder)
     if config.resume and run.last.exists():
         run.resume()
         print(f"resumed  after epoch {run.progress.epoch} of {run.last}")
@@ -148,7 +175,7 @@ def train(config: TrainConfig) -> TrainResult:
 
     def save_best(progress: Progress) -> None:
         row = progress.history[-1]
-        scores = {"epochs": progress.epoch, "miou": row["val_miou"], "crack_iou": row["val_iou_Crack"]}
+        scores = {"epochs": progress.epoch, "miou": row["val_miou"], "crack_iou": row.get("val_iou_Crack")}
         network.lineage = [*earlier, new_stage(stage, asdict(config), scores)]
         save_checkpoint(network, model_file)
 

@@ -1,7 +1,7 @@
 """Samples of a split, for training (augmented crops) and evaluation (whole images)."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -148,6 +148,12 @@ def training_loader(dataset: SegmentationDataset, batch_size: int, workers: int)
     )
 
 
+def spread(split: Split, most: int) -> Split:
+    """The split with at most ``most`` images, evenly spread over its names; 0 = all of them."""
+    if not most or most >= len(split.pairs):
+        return split
+    picked = np.linspace(0, len(split.pairs) - 1, most).round().astype(int)
+    return replace(split, pairs=tuple(split.pairs[i] for i in picked))
 
 
 def whole_images(dataset: SegmentationDataset, workers: int) -> Iterator[Sample]:

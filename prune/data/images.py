@@ -38,7 +38,9 @@ def _open(path: Path) -> Image.Image:
             image.load()
             return ImageOps.exif_transpose(image)
     except _DECODE_ERRORS as error:
-        raise UserError(f"{path}: expected a readable image ({', '.join(SUFFIXES)}), found: {first_line(error)}") from error
+        raise UserError(
+            f"{path}: expected a readable image ({', '.join(SUFFIXES)}), found: {first_line(error)}"
+        ) from error
 
 
 def image_size(path: Path) -> tuple[int, int]:

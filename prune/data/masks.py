@@ -10,12 +10,12 @@ from PIL import Image
 from prune.data.images import is_image, read_color_label, read_gray, read_id_label, read_levels
 from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
 from prune.data.layout import OFFICIAL_SUFFIX, find_split
+from prune.data.layouts import fitting
+from prune.data.readers import THRESHOLD
 from prune.errors import UserError, first_line
 
 PICTURE_SUFFIXES = ("_save_mask", "_mask", OFFICIAL_SUFFIX)
 """Endings that programs add to the photograph's stem; they are cut off before stems are joined."""
-THRESHOLD = 127
-"""Gray masks are crack above it."""
 
 
 def _stem(file: Path) -> str:
@@ -46,7 +46,7 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...] = ()) -> dict[str, Pat
 
 
 def label_files(folder: Path) -> dict[str, Path]:
-    """The labels of a folder by stem: of a split folder in a documented layout, else the image files in it.
+    """The labels of a folder by stem: of a split folder in a known layout, else the image files in it.
 
     Raises:
         UserError: as ``files_by_stem``, and for an unusable split folder.
@@ -57,8 +57,9 @@ def label_files(folder: Path) -> dict[str, Path]:
     if inner:
         return files_by_stem(inner)
     if any(file.stem.endswith(OFFICIAL_SUFFIX) for file in folder.iterdir()):
-        return {pair.stem: pair.label for pair in find_split(folder, S2DS).pairs}
-    return files_by_stem(folder)
+        return {pair.stem: pair.label for pair in find_split(folder, S2DS, dataset="s2ds").pairs}
+    found = fitting(folder, "auto")
+    return found.labels if found else files_by_stem(folder)
 
 
 def _is_color(file: Path) -> bool:
@@ -120,6 +121,8 @@ def read_probability(file: Path) -> NDArray[np.float64]:
         array = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{file}: expected an array of probabilities, found: {first_line(error)}") from error
-    if array.ndim != 2 or not (array.dtype.kind == "f" and np.isfinite(array).all() and 0 <= array.min() and array.max() <= 1):
+    if array.ndim != 2 or not (
+        array.dtype.kind == "f" and np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1
+    ):
         raise UserError(f"{file}: expected floats of 0 to 1 in the shape (H, W), found {array.dtype} {array.shape}")
     return array.astype(float)

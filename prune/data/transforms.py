@@ -1,6 +1,6 @@
 """What happens to a training sample before the network sees it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional as F
 
 from prune.data.labels import IGNORE_INDEX
 from prune.data.preprocessing import Preprocessing
+from prune.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,25 @@ class Augmentation:
     blur: float = 0.1
     noise: float = 0.1
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+
+_NO_FILTER: dict[str, float] = {"rotate": 0.0, "jitter": 0.0, "blur": 0.0, "noise": 0.0}
+_CHANGES: dict[str, dict[str, float]] = {"full": {}, "flips": _NO_FILTER, "none": {**_NO_FILTER, "flip": 0.0}}
+
+
+def augmentation(kind: str, crop_size: int, scale: tuple[float, float], preprocessing: Preprocessing) -> Augmentation:
+    """The variation called ``kind``, always on top of the random crop and of its zoom factors ``scale``.
+
+    ``full`` has flips, rotation, photometric jitter, blur and noise, ``flips`` horizontal and vertical flips only,
+    ``none`` nothing.
+
+    Raises:
+        UserError: for an unknown kind.
+    """
+    if kind not in _CHANGES:
+        raise UserError(f"--augment: expected one of {', '.join(_CHANGES)}, found {kind!r}")
+    full = Augmentation(crop_size, scale, preprocessing=preprocessing)
+    return replace(full, **_CHANGES[kind])  # type: ignore[arg-type]
 
 
 class RandomScaledCrop(v2.Transform):

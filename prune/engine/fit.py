@@ -32,10 +32,10 @@ Row = dict[str, float | int | None]
 class Progress:
     """How far a run is: all that must survive besides tensors."""
 
+    plateau: Plateau
     epoch: int = 0
     best: float | None = None
     best_epoch: int = 0
-    plateau: Plateau = field(default_factory=Plateau)
     history: list[Row] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -102,7 +102,7 @@ class Run:
         self.validate, self.classes, self.folder = validate, classes, folder
         self.optimizer = make_optimizer(step.model, config)
         self.scaler = torch.amp.GradScaler(step.device.type, enabled=step.autocast == torch.float16)
-        self.progress = Progress()
+        self.progress = Progress(Plateau(config.lr, config.plateau_patience, config.plateau_factor, config.min_lr))
         self.on_row: Callable[[Row, float], None] = lambda row, images_per_second: None
 
     @property
@@ -207,11 +207,10 @@ class Run:
     def _set_lr(self, epoch: int, number: int) -> None:
         steps, config = len(self.loader), self.config
         warmup = round(config.warmup_epochs * steps)
-        factor = lr_factor(config.scheduler, epoch * steps + number, config.epochs * steps, warmup)
-        if config.scheduler == "plateau":
-            factor *= self.progress.plateau.factor
+        step, total = epoch * steps + number, config.epochs * steps
+        peak = self.progress.plateau.lr if config.scheduler == "plateau" else config.lr
         for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * factor
+            group["lr"] = peak * lr_factor(config.scheduler, step, total, warmup, config.poly_power)
 
 
 def describe_row(row: Row, epochs: int, images_per_second: float) -> str:

@@ -3,18 +3,25 @@
 import math
 from dataclasses import dataclass
 
+from prune.config import TrainConfig
 
-def lr_factor(kind: str, step: int, total: int, warmup: int) -> float:
+THRESHOLD = 1e-4
+"""A loss counts as lower when it is below the best one by more than this share of it."""
+SMALLEST_CUT = 1e-8
+"""A cut that would lower the learning rate by no more than this is not made."""
+
+
+def lr_factor(kind: str, step: int, total: int, warmup: int, power: float = TrainConfig.poly_power) -> float:
     """Share of the peak learning rate at optimizer step ``step`` (0-based) of ``total``.
 
-    The first ``warmup`` steps rise linearly; after them ``poly`` falls as (1 − t)^0.9 (Chen et al. 2017), ``cosine`` as
-    (1 + cos πt)/2, both to 0, while ``constant`` and ``plateau`` stay at 1.
+    The first ``warmup`` steps rise linearly; after them ``poly`` falls as (1 − t)^power (Chen et al. 2017), ``cosine``
+    as (1 + cos πt)/2, both to 0, while ``constant`` and ``plateau`` stay at 1.
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)
     progress = min(1.0, (step - warmup) / max(1, total - warmup))
     if kind == "poly":
-        return (1 - progress) ** 0.9
+        return float((1 - progress) ** power)
     if kind == "cosine":
         return (1 + math.cos(math.pi * progress)) / 2
     return 1.0
@@ -22,19 +29,35 @@ def lr_factor(kind: str, step: int, total: int, warmup: int) -> float:
 
 @dataclass
 class Plateau:
-    """Divide the learning rate by ten after ``patience`` epochs without a lower validation loss."""
+    """Cut the learning rate after ``patience`` epochs without a lower validation loss.
 
-    patience: int = 5
+    The rules are those of PyTorch's ``ReduceLROnPlateau`` with ``mode="min"`` and its defaults: a loss is lower when it
+    is below the best one by more than the share ``THRESHOLD``, the epoch after ``patience`` others without a lower one
+    makes the cut and starts the count anew, and a cut smaller than ``SMALLEST_CUT`` is not made.
+
+    Args:
+        lr: Learning rate now; at the start the peak.
+        patience: Epochs in a row that may bring no lower loss.
+        factor: What a cut multiplies the learning rate by, 0…1.
+        min_lr: Lowest learning rate.
+        best: Lowest loss so far.
+        waited: Epochs since then or since the last cut.
+    """
+
+    lr: float
+    patience: int = TrainConfig.plateau_patience
+    factor: float = TrainConfig.plateau_factor
+    min_lr: float = TrainConfig.min_lr
     best: float = math.inf
     waited: int = 0
-    factor: float = 1.0
-    floor: float = 1e-4
 
     def update(self, loss: float) -> None:
-        """Take note of an epoch's validation loss."""
-        if loss < self.best:
+        """Take note of an epoch's validation loss, and cut ``lr`` when it is time."""
+        if loss < self.best * (1 - THRESHOLD):
             self.best, self.waited = loss, 0
             return
         self.waited += 1
         if self.waited > self.patience:
-            self.factor, self.waited = max(self.factor * 0.1, self.floor), 0
+            lowered, self.waited = max(self.lr * self.factor, self.min_lr), 0
+            if self.lr - lowered > SMALLEST_CUT:
+                self.lr = lowered

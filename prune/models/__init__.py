@@ -1,44 +1,128 @@
 """The networks: building by name, their outputs, freezing, rebuilding from shapes, and what they cost."""
 
+import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
+from torchvision.models.segmentation.lraspp import LRASPPHead
 
 from prune.errors import UserError
-from prune.models.deeplab import build_deeplabv3_resnet101, build_deeplabv3_tiny
+from prune.models.encoders import PREFIX, EncoderUNet, encoder_names
+from prune.models.from_torchvision import build_deeplabv3_tiny, build_torchvision
+from prune.models.hrsegnet import HrSegNet
+from prune.models.unet import UNet
 
-ARCHITECTURES: dict[str, Callable[[int, bool], nn.Module]] = {
-    "deeplabv3_resnet101": build_deeplabv3_resnet101,
-    "deeplabv3_tiny": build_deeplabv3_tiny,
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network that can be built by name.
+
+    Args:
+        build: Makes it, randomly initialized, from the number of classes and whether auxiliary heads are wanted.
+        source: Paper and, where the code is not ours, library.
+        size: Side in px of the square input of its recipe; costs are listed at it.
+        cam_layer: Module whose output Seg-Grad-CAM shows unless another is asked for.
+    """
+
+    build: Callable[[int, bool], nn.Module]
+    source: str
+    size: int
+    cam_layer: str
+
+
+def _torchvision(name: str, source: str, cam_layer: str) -> Architecture:
+    return Architecture(partial(build_torchvision, name), f"{source}; torchvision", 512, cam_layer)
+
+
+def _hrsegnet(base: int) -> Architecture:
+    source = "Li et al. 2023, Automation in Construction 156, 105112"
+    return Architecture(lambda classes, auxiliary: HrSegNet(classes, base, auxiliary), source, 400, "backbone.stages.2")
+
+
+def _encoder_unet(encoder: str) -> Architecture:
+    source = f"Ronneberger et al. 2015 on a {encoder} encoder; segmentation-models-pytorch"
+    return Architecture(lambda classes, auxiliary: EncoderUNet(classes, encoder), source, 448, "decoder")
+
+
+_CHEN = "Chen et al. 2017 (DeepLabV3)"
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "deeplabv3_resnet101": _torchvision("deeplabv3_resnet101", _CHEN, "backbone.layer4"),
+    "deeplabv3_resnet50": _torchvision("deeplabv3_resnet50", _CHEN, "backbone.layer4"),
+    "deeplabv3_mobilenet_v3_large": _torchvision(
+        "deeplabv3_mobilenet_v3_large", f"{_CHEN}, Howard et al. 2019", "backbone.16"
+    ),
+    "lraspp_mobilenet_v3_large": _torchvision("lraspp_mobilenet_v3_large", "Howard et al. 2019", "backbone.16"),
+    "fcn_resnet50": _torchvision("fcn_resnet50", "Long et al. 2015", "backbone.layer4"),
+    "unet": Architecture(lambda classes, auxiliary: UNet(classes), "Ronneberger et al. 2015", 640, "backbone.stages.4"),
+    "attention_unet": Architecture(
+        lambda classes, auxiliary: UNet(classes, attention=True), "Oktay et al. 2018", 256, "backbone.stages.4"
+    ),
+    **{f"hrsegnet_b{base}": _hrsegnet(base) for base in (16, 32, 48, 64)},
+    **{f"{PREFIX}{encoder}": _encoder_unet(encoder) for encoder in ("resnet34", "resnet50", "resnet101", "vgg16")},
+    "deeplabv3_tiny": Architecture(
+        build_deeplabv3_tiny, "a microscopic DeepLabV3 for tests and quick trials", 128, "backbone.layer4"
+    ),
 }
+"""Every network with a name of its own; ``unet_<encoder>`` builds more (see ``architecture``)."""
+
+
+def architecture(name: str) -> Architecture:
+    """The network called ``name``: a key of ``ARCHITECTURES``, or ``unet_`` and any encoder of segmentation-models-pytorch.
+
+    Raises:
+        UserError: for an unknown name; the message suggests the nearest and lists the known.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    if name.startswith(PREFIX) and name.removeprefix(PREFIX) in encoder_names():
+        return _encoder_unet(name.removeprefix(PREFIX))
+    near = difflib.get_close_matches(name, ARCHITECTURES, n=1)
+    hint = f", did you mean {near[0]}?" if near else ","
+    raise UserError(
+        f"unknown network {name!r}{hint} expected one of {', '.join(ARCHITECTURES)}, "
+        f"or {PREFIX}<encoder> with another encoder of segmentation-models-pytorch"
+    )
 
 
 def build_model(name: str, num_classes: int, auxiliary: bool = True) -> nn.Module:
     """Build a randomly initialized network.
 
     Args:
-        name: A key of ``ARCHITECTURES``.
+        name: See ``architecture``.
         num_classes: Number of output channels of every head, real classes only.
-        auxiliary: Whether to add the auxiliary head used in training.
+        auxiliary: Whether to add the auxiliary heads used in training, where the network has some.
 
     Returns:
-        A module that maps float32 images (N, 3, H, W) to a dict of logits (N, C, H, W): ``out`` and, with an
-        auxiliary head, ``aux``. It has the attributes ``backbone``, ``classifier`` and ``aux_classifier``.
+        A module that maps float32 images (N, 3, H, W) to a dict of logits (N, C, H, W): ``out`` and, with
+        auxiliary heads, ``aux`` or ``aux1``, ``aux2``. It has the attributes ``backbone``, ``classifier`` and, for
+        every network but LR-ASPP, ``aux_classifier`` (None without auxiliary heads).
 
     Raises:
         UserError: for an unknown name.
     """
-    if name not in ARCHITECTURES:
-        raise UserError(f"unknown network {name!r}: expected one of {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name](num_classes, auxiliary)
+    return architecture(name).build(num_classes, auxiliary)
+
+
+def _heads(model: nn.Module) -> Iterator[nn.Module]:
+    """Every module whose last convolution gives logits."""
+    for name in ("classifier", "aux_classifier"):
+        head = getattr(model, name, None)
+        if isinstance(head, LRASPPHead):
+            yield from (head.low_classifier, head.high_classifier)
+        elif isinstance(head, nn.ModuleList):
+            yield from head
+        elif head is not None:
+            yield head
 
 
 def output_layers(model: nn.Module) -> list[nn.Conv2d]:
     """The last convolution of every head, by identity: its outputs are the classes and must never be pruned."""
-    heads: list[nn.Module | None] = [getattr(model, name, None) for name in ("classifier", "aux_classifier")]
-    return [[m for m in head.modules() if isinstance(m, nn.Conv2d)][-1] for head in heads if head is not None]
+    return [[m for m in head.modules() if isinstance(m, nn.Conv2d)][-1] for head in _heads(model)]
 
 
 def all_logits(model: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -49,7 +133,7 @@ def all_logits(model: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor
 
 @contextmanager
 def without_auxiliary(model: nn.Module) -> Iterator[nn.Module]:
-    """Take the auxiliary head off inside the block: what a device runs, and what costs are counted on."""
+    """Take the auxiliary heads off inside the block: what a device runs, and what costs are counted on."""
     head = getattr(model, "aux_classifier", None)
     if head is None:
         yield model

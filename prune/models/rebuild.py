@@ -19,6 +19,8 @@ def _resize(module: nn.Module, prefix: str, state: Mapping[str, torch.Tensor]) -
         module.out_channels = weight.shape[0]
         module.groups = weight.shape[0] if depthwise else module.groups
         module.in_channels = weight.shape[1] * module.groups
+    elif isinstance(module, nn.ConvTranspose2d):
+        module.in_channels, module.out_channels = weight.shape[:2]
     elif isinstance(module, nn.BatchNorm2d):
         module.num_features = weight.shape[0]
     elif isinstance(module, nn.Linear):
@@ -40,7 +42,7 @@ def rebuild(name: str, num_classes: int, auxiliary: bool, state: Mapping[str, to
     """Build ``name`` with the widths that ``state`` dictates and load it; the logits are bit-equal to the saved network's.
 
     Args:
-        name: A key of ``ARCHITECTURES``.
+        name: See ``prune.models.architecture``.
         num_classes: Number of output channels.
         auxiliary: Whether the auxiliary head is part of the network.
         state: State dict of the dense or pruned network; its tensors are copied.

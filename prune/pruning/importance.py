@@ -15,7 +15,12 @@ from torch_pruning.pruner import function
 from prune.config import PruneConfig
 from prune.errors import UserError
 
-Layer = nn.Conv2d | nn.Linear
+Layer = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
+
+
+def filters(layer: Layer, tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the shape of a layer's weight with the output channels first: (out, in, …)."""
+    return tensor.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else tensor
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,8 @@ class Magnitude:
         """p-norm per channel."""
         total = torch.zeros(group.channels, dtype=torch.float64)
         for member in group.producers:
-            filters = member.layer.weight.detach().cpu().double().flatten(1)[member.indices]
-            total.index_add_(0, member.roots, filters.abs().pow(self.p).sum(1))
+            weights = filters(member.layer, member.layer.weight.detach()).cpu().double().flatten(1)[member.indices]
+            total.index_add_(0, member.roots, weights.abs().pow(self.p).sum(1))
         return total.pow(1 / self.p)
 
     def comparable(self, scores: torch.Tensor) -> torch.Tensor:
@@ -155,7 +160,7 @@ class Taylor:
                 gradient = layer.weight.grad
                 if gradient is None:
                     raise UserError(f"Taylor: no gradient reached layer {name}; the loss must use every head")
-                product = (layer.weight.detach() * gradient).double()
+                product = filters(layer, layer.weight.detach() * gradient).double()
                 depthwise = isinstance(layer, nn.Conv2d) and layer.groups > 1
                 effect = product.flatten(1).sum(1) if depthwise else product.transpose(0, 1).flatten(1).sum(1)
                 if not torch.isfinite(effect).all():

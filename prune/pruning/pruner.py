@@ -20,7 +20,20 @@ from prune.pruning.report import LayerWidth, layer_widths
 TRACE_SIZE = 64
 """Side in px of the input used to trace couplings; they do not depend on it."""
 
-ROOTS = (nn.Conv2d, nn.Linear)
+ROOTS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+def _uncouple_gates(dependencies: torch_pruning.DependencyGraph) -> None:
+    """Forget what reads the output of layers with a single channel.
+
+    It is a map that weighs all channels of other features alike (the α of an attention gate): the tracer takes the
+    product for an operation on equal channels and would couple the one channel with all of them.
+    """
+    nodes = dependencies.module2node.values()
+    gates = {node for node in nodes if isinstance(node.module, nn.Conv2d) and node.module.out_channels == 1}
+    for node in nodes:
+        kept = [d for d in node.dependencies if not (d.source in gates and d.target in d.source.outputs)]
+        node.dependencies = [d for d in kept if not (d.target in gates and d.source in d.target.outputs)]
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,7 @@ class _Graph:
             self.dependencies = torch_pruning.DependencyGraph().build_dependency(
                 model, example_inputs=example, forward_fn=lambda net, image: list(all_logits(net, image).values())
             )
+        _uncouple_gates(self.dependencies)
         self.initial = {self._root(group): len(group[0].idxs) for group in self.groups()}
 
     @staticmethod

@@ -1,16 +1,21 @@
-"""DeepLabV3 (Chen et al. 2017) as torchvision builds it, and a microscopic relative with the same anatomy."""
+"""Networks as torchvision builds them, randomly initialized, and a microscopic DeepLabV3 with the same anatomy."""
 
 from torch import nn
-from torchvision.models import ResNet, resnet
+from torchvision.models import ResNet, resnet, segmentation
 from torchvision.models._utils import IntermediateLayerGetter
-from torchvision.models.segmentation import DeepLabV3, deeplabv3_resnet101
+from torchvision.models.segmentation import DeepLabV3
 from torchvision.models.segmentation.deeplabv3 import ASPP
 from torchvision.models.segmentation.fcn import FCNHead
 
 
-def build_deeplabv3_resnet101(num_classes: int, auxiliary: bool) -> DeepLabV3:
-    """Torchvision's DeepLabV3 on a dilated ResNet-101 (output stride 8), randomly initialized."""
-    return deeplabv3_resnet101(weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary)
+def build_torchvision(name: str, num_classes: int, auxiliary: bool) -> nn.Module:
+    """The segmentation network torchvision calls ``name``, without pretrained weights.
+
+    LR-ASPP has no auxiliary head.
+    """
+    builder = getattr(segmentation, name)
+    options = {} if name.startswith("lraspp") else {"aux_loss": auxiliary}
+    return builder(weights=None, weights_backbone=None, num_classes=num_classes, **options)
 
 
 def build_deeplabv3_tiny(num_classes: int, auxiliary: bool) -> DeepLabV3:

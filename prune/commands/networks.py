@@ -1,0 +1,260 @@
+"""``python -m prune networks``: every network on one data set: trained, pruned, fine-tuned, tested, exported, tabulated."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prune.commands.defaults import data_folder
+from prune.commands.journal import Journal
+from prune.config import NetworksConfig, parse
+from prune.data.layout import find_split
+from prune.data.masks import classes_called
+from prune.errors import UserError
+from prune.files import EXPORTS, METRICS, MODELS, RESULTS, RUNS, file_mib, write_json, write_text
+from prune.hardware import choose_device, machine_facts, set_threads, versions
+from prune.latency import time_predictors
+from prune.models import ARCHITECTURES, architecture, build_model
+from prune.models.cost import count
+from prune.predict import load_predictor
+from prune.report.network_charts import network_charts
+from prune.report.tables import markdown_table, text_table, write_csv
+
+MOST_EPOCHS = 10
+"""However small a network is, it gets no more epochs."""
+FORWARD_BACKWARD = 3
+"""A training step costs about three forward passes."""
+SCORES = {"miou": "mIoU", "iou": "crack IoU", "lt_iou@4": "crack ltIoU@4", "f1_tolerant@2": "crack F1@2"}
+"""The scores of the table, by their names in a comparison."""
+HEADER = ["network", "stage", "epochs", "parameters M", "MACs G", "MiB", "latency ms", *SCORES.values(), "verdict"]
+EXPORT_HEADER = [
+    "network",
+    "ONNX fp32 ms",
+    "ONNX INT8 ms",
+    "fp32 MiB",
+    "INT8 MiB",
+    "INT8: mIoU points",
+    "INT8: crack ltIoU@4 points",
+    "parity gates",
+]
+
+
+def epochs_for(model: str, images: int, config: NetworksConfig) -> int:
+    """How many epochs a network gets: what fits into the compute budget, at least 1, at most ``MOST_EPOCHS``."""
+    if config.epochs:
+        return config.epochs
+    macs = count(build_model(model, 2), (config.crop_size, config.crop_size))[1]
+    affordable = config.budget * 1e12 / (FORWARD_BACKWARD * macs * images)
+    return min(MOST_EPOCHS, max(1, round(affordable)))
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What the files of one network are called."""
+
+    dense: str
+    pruned: str
+    tuned: str
+
+    @property
+    def comparison(self) -> Path:
+        """Where ``test.py`` compares the fine-tuned network with the dense one."""
+        return METRICS / f"{self.dense}_comparison.json"
+
+    def exported(self, precision: str) -> Path:
+        """The ONNX file of the fine-tuned network."""
+        return EXPORTS / f"{self.tuned}{'' if precision == 'fp32' else f'_{precision}'}.onnx"
+
+
+def _names(config: NetworksConfig, model: str) -> _Names:
+    dense = f"{config.name}_{model}"
+    return _Names(dense, f"{dense}_pruned", f"{dense}_finetuned")
+
+
+def _run_one(config: NetworksConfig, model: str, epochs: int, data: Path, journal: Journal) -> None:
+    """Train, prune, fine-tune, test and export one network through the command lines."""
+    names = _names(config, model)
+    reading = ["--dataset", config.dataset, "--mask_threshold", config.mask_threshold]
+    common = [
+        "--batch_size",
+        config.batch_size,
+        "--crop_size",
+        config.crop_size,
+        "--patience",
+        0,
+        "--seed",
+        config.seed,
+    ]
+    common += ["--val_images", config.val_images, "--workers", config.workers, "--cache", True, *reading]
+    start: list[Any] = ["--model", model, "--classes", config.classes, "--weights", config.weights]
+    start += ["--epochs", epochs, "--lr", config.lr]
+    journal.run(MODELS / f"{names.dense}.pth", "train.py", data, data, names.dense, *start, *common)
+    prune: list[Any] = [
+        "--state_dict",
+        names.dense,
+        "--model_name",
+        names.pruned,
+        "--pruning_ratio",
+        config.pruning_ratio,
+    ]
+    prune += ["--importance_type", "Taylor", "--batch_size", 4, "--crop_size", config.crop_size]
+    prune += ["--data_dir", data, "--latency_repeats", 0, "--seed", config.seed, *reading]
+    journal.run(MODELS / f"{names.pruned}.pth", "torchvision_pruning.py", *prune)
+    tune: list[Any] = [
+        "--pruned_model",
+        names.pruned,
+        "--epochs",
+        config.finetune_epochs or -(-epochs // 2),
+        "--lr",
+        config.finetune_lr,
+    ]
+    journal.run(MODELS / f"{names.tuned}.pth", "train.py", data, data, names.tuned, *tune, *common)
+    timed: list[Any] = ["--latency_size", config.latency_size, "--latency_repeats", config.latency_repeats]
+    files: list[Any] = ["--weights", names.dense, names.tuned, "--output", names.comparison.with_suffix(".xlsx")]
+    journal.run(names.comparison, "test.py", data, *files, *timed, *reading)
+    for precision in ("fp32", "int8"):
+        options: list[Any] = ["--precision", precision, "--data", data, *reading]
+        options += ["--parity_images", config.parity_images] if precision == "fp32" else []
+        journal.attempt(names.exported(precision), "-m prune export", names.tuned, "--to", "onnx", *options)
+
+
+def _parity(file: Path) -> dict[str, Any] | None:
+    """What the export reported about a file, also of one that failed its gate; None when there is no report."""
+    report = file.with_name(f"{file.name}.json")
+    return json.loads(report.read_text()) if report.is_file() else None
+
+
+def _export_facts(names: _Names, size: int, repeats: int) -> dict[str, Any]:
+    """Sizes, latency and what INT8 costs; the files and the fine-tuned network are timed in turns."""
+    files = {precision: names.exported(precision) for precision in ("fp32", "int8")}
+    there = {precision: file for precision, file in files.items() if file.is_file()}
+    timed = time_predictors({p: load_predictor(f) for p, f in there.items()}, (size, size), repeats, warmup=2)
+    facts: dict[str, Any] = {}
+    for precision, file in files.items():
+        facts[f"{precision}_ms"] = timed[precision].median if precision in timed else None
+        facts[f"{precision}_mib"] = file_mib(file) if precision in there else None
+        report = _parity(file)
+        facts[f"{precision}_passed"] = bool(report and report["passed"])
+        if precision == "int8" and report:
+            before, after = report["parity"]["reference"], report["parity"]["exported"]
+            for key in ("miou", "crack_lt_iou_4"):
+                known = before[key] is not None and after[key] is not None
+                facts[f"int8_{key}_points"] = 100 * (after[key] - before[key]) if known else None
+    return facts
+
+
+def _rows(config: NetworksConfig, models: Sequence[str], epochs: dict[str, int]) -> list[dict[str, Any]]:
+    """Dense and pruned of every network, with scores and intervals; the pruned one with its exports."""
+    rows = []
+    for model in models:
+        names = _names(config, model)
+        compared = json.loads(names.comparison.read_text())["rows"]
+        for found, stage in zip(compared, ("dense", f"pruned {config.pruning_ratio} %, fine-tuned"), strict=True):
+            row = {"network": model, "stage": stage, "epochs": epochs[model]}
+            row |= {key: found[key] for key in ("parameters", "macs", "file_mib", "latency_ms", "verdict", "clear")}
+            row |= {"scores": {key: found["scores"][key] for key in SCORES}}
+            row |= {"differences": {key: found["differences"][key] for key in SCORES if key in found["differences"]}}
+            rows.append(row)
+        rows[-1]["export"] = _export_facts(names, config.latency_size, config.latency_repeats)
+    return rows
+
+
+def _cells(row: dict[str, Any], intervals: bool = False) -> list[Any]:
+    cells = [row["network"], row["stage"], row["epochs"], f"{row['parameters'] / 1e6:.2f}", f"{row['macs'] / 1e9:.2f}"]
+    cells += [f"{row['file_mib']:.1f}", f"{row['latency_ms']:.1f}"]
+    for score in row["scores"].values():
+        text = "" if score["value"] is None else f"{score['value']:.3f}"
+        bounds = f" [{score['low']:.2f}, {score['high']:.2f}]" if intervals and score["low"] is not None else ""
+        cells.append(text + bounds)
+    doubt = " (within the interval)" if row["clear"] is False else ""
+    return [*cells, row["verdict"] + doubt]
+
+
+def _export_cells(row: dict[str, Any]) -> list[Any]:
+    facts = row["export"]
+
+    def shown(key: str, style: str) -> str:
+        return "" if facts.get(key) is None else format(facts[key], style)
+
+    failed = [name for name in ("fp32", "int8") if not facts[f"{name}_passed"]]
+    return [
+        row["network"],
+        *(shown(key, ".1f") for key in ("fp32_ms", "int8_ms", "fp32_mib", "int8_mib")),
+        *(shown(f"int8_{key}_points", "+.2f") for key in ("miou", "crack_lt_iou_4")),
+        f"{' and '.join(failed)} failed" if failed else "passed",
+    ]
+
+
+@dataclass(frozen=True)
+class NetworksResult:
+    """The rows of the table and the files written."""
+
+    rows: list[dict[str, Any]]
+    files: list[Path]
+
+    def __str__(self) -> str:
+        exports = [_export_cells(row) for row in self.rows if "export" in row]
+        tables = [text_table(HEADER, [_cells(row) for row in self.rows]), text_table(EXPORT_HEADER, exports)]
+        return "\n".join(["", *tables, "", *map(str, self.files)])
+
+
+def _chosen(config: NetworksConfig) -> list[str]:
+    """The networks asked for, each of them known."""
+    if config.models == "all":
+        return [name for name in ARCHITECTURES if name != "deeplabv3_tiny"]
+    names = [name.strip() for name in config.models.split(",") if name.strip()]
+    if not names:
+        raise UserError("--models: expected all, or names separated by commas, found none")
+    for name in names:
+        architecture(name)
+    return names
+
+
+def _markdown(rows: list[dict[str, Any]], commands: str) -> str:
+    exports = [_export_cells(row) for row in rows if "export" in row]
+    tables = [
+        markdown_table(HEADER, [_cells(row, intervals=True) for row in rows]),
+        markdown_table(EXPORT_HEADER, exports),
+    ]
+    return "\n\n".join([*tables, commands]) + "\n"
+
+
+def networks(config: NetworksConfig) -> NetworksResult:
+    """Take every network through the project's own command lines on one data set and tabulate them.
+
+    Interrupted, the same command goes on where it stopped. Writes table.json, table.csv, table.md (with the commands)
+    and charts; no photographs.
+
+    Raises:
+        UserError: whatever a step raises, but an export that fails its parity gate only fills a cell.
+    """
+    set_threads(0)
+    data = Path(config.data) if config.data else data_folder()
+    output = Path(config.output) if config.output else RESULTS / "networks"
+    models, classes = _chosen(config), classes_called(config.classes)
+    options: dict[str, Any] = {"dataset": config.dataset, "threshold": config.mask_threshold}
+    images = {role: len(find_split(data, classes, role=role, **options).pairs) for role in ("train", "test")}
+    epochs = {model: epochs_for(model, images["train"], config) for model in models}
+    journal = Journal(RUNS / f"{config.name}.json", data)
+    cheapest_first = sorted(models, key=lambda model: count(build_model(model, 2), (64, 64))[1])
+    for number, model in enumerate(cheapest_first, start=1):
+        print(f"\n=== {model}, {number} of {len(models)}, {epochs[model]} epochs", flush=True)
+        _run_one(config, model, epochs[model], data, journal)
+    rows = _rows(config, models, epochs)
+    facts = {"data": data.name, "images": images, "latency_size": config.latency_size, "seed": config.seed}
+    facts |= {"machine": machine_facts(choose_device("auto")), "versions": versions()}
+    title = f"{data.name}, test split ({images['test']} images), seed {config.seed}"
+    files = [
+        write_json(output / "table.json", {"rows": rows, **facts}),
+        write_csv(HEADER, [_cells(row) for row in rows], output / "table.csv"),
+        write_text(output / "table.md", _markdown(rows, journal.published())),
+        *network_charts(rows, output, title=title),
+    ]
+    return NetworksResult(rows, files)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, run, print the tables."""
+    description = "Train, prune, fine-tune, test and export every network on one data set, and tabulate them."
+    print(networks(parse(NetworksConfig, description, argv, "python -m prune networks")))

@@ -1,0 +1,66 @@
+"""U-Nets whose encoder is a classification network, through segmentation-models-pytorch (an optional extra)."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from prune.errors import UserError, first_line
+from prune.models.blocks import pad_to_multiple
+
+PREFIX = "unet_"
+"""``unet_<encoder>`` is a U-Net on that encoder of segmentation-models-pytorch."""
+
+
+def _library() -> Any:
+    try:
+        import segmentation_models_pytorch
+    except ImportError as error:
+        raise UserError(
+            "networks called unet_<encoder> need segmentation-models-pytorch, which is not installed: "
+            "pip install prune-crackseg[encoders]"
+        ) from error
+    return segmentation_models_pytorch
+
+
+def encoder_names() -> list[str]:
+    """Every encoder the library knows.
+
+    Raises:
+        UserError: when it is not installed.
+    """
+    return list(_library().encoders.encoders)
+
+
+class EncoderUNet(nn.Module):
+    """A U-Net of the library with this project's names for its parts. Images of any size: they are padded inside."""
+
+    multiple = 32
+
+    def __init__(self, num_classes: int, encoder: str) -> None:
+        super().__init__()
+        try:
+            whole = _library().Unet(encoder, encoder_weights=None, classes=num_classes)
+        except (KeyError, ValueError) as error:
+            raise UserError(f"{PREFIX}{encoder}: segmentation-models-pytorch says: {first_line(error)}") from error
+        self.backbone, self.decoder, self.classifier = whole.encoder, whole.decoder, whole.segmentation_head
+        self.aux_classifier = None
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Logits of images (N, 3, H, W): ``out`` (N, num_classes, H, W)."""
+        features = self.decoder(self.backbone(pad_to_multiple(images, self.multiple)))
+        return {"out": self.classifier(features)[..., : images.shape[-2], : images.shape[-1]]}
+
+
+def imagenet_weights(encoder: str) -> dict[str, torch.Tensor]:
+    """The encoder's ImageNet weights under this project's names; downloaded, or from the cache.
+
+    Raises:
+        OSError: when they cannot be had.
+    """
+    library = _library()
+    try:
+        state = library.encoders.get_encoder(encoder, weights="imagenet").state_dict()
+    except Exception as error:  # whatever the download library raises when there is no network
+        raise OSError(first_line(error)) from error
+    return {f"backbone.{name}": tensor for name, tensor in state.items()}

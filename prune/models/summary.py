@@ -1,0 +1,86 @@
+"""What a network consists of: one line per layer with output shape, parameters and MACs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch_pruning
+from torch import nn
+
+from prune.models import all_logits, architecture, build_model, mode, without_auxiliary
+from prune.models.cost import shapes_of
+from prune.models.pretrained import sources
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer: ``shape`` is that of its output, (C, H, W), for one image; a layer that ran twice has the last."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    macs: int
+
+
+def _macs(layer: nn.Module, given: torch.Tensor, made: torch.Tensor) -> int:
+    """Multiply-accumulates of one image: of a convolution per output pixel, of a transposed one per input pixel."""
+    if isinstance(layer, nn.Linear):
+        return layer.weight.numel() * made[0].numel() // layer.out_features
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        pixels = given if isinstance(layer, nn.ConvTranspose2d) else made
+        return layer.weight.numel() * pixels.shape[-1] * pixels.shape[-2]
+    return 0
+
+
+def layer_rows(model: nn.Module, size: tuple[int, int]) -> list[LayerRow]:
+    """Every layer with weights of the inference network (without auxiliary heads), in the order they run.
+
+    Counted on shapes alone. The MACs add up to those of ``prune.models.cost.count``.
+
+    Args:
+        model: A network, see ``prune.models.build_model``.
+        size: Height and width of the input in px.
+    """
+    with without_auxiliary(model) as inference:
+        shapes = shapes_of(inference)
+    rows: dict[str, LayerRow] = {}
+
+    def note(name: str, layer: nn.Module, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
+        before = rows[name].macs if name in rows else 0
+        parameters = sum(p.numel() for p in layer.parameters())
+        shape = tuple(made.shape[1:])
+        rows[name] = LayerRow(name, type(layer).__name__, shape, parameters, before + _macs(layer, given[0], made))
+
+    for name, layer in shapes.named_modules():
+        if next(layer.children(), None) is None and next(layer.parameters(), None) is not None:
+            layer.register_forward_hook(lambda layer, given, made, name=name: note(name, layer, given, made))
+    with torch.no_grad(), mode(shapes, training=False):
+        all_logits(shapes, torch.empty(1, 3, *size, device="meta"))
+    return list(rows.values())
+
+
+def describe(name: str, num_classes: int) -> dict[str, Any]:
+    """A known network as plain values: ``name``, ``params``, ``macs`` at the square ``size`` of its recipe, ``source``.
+
+    Counted like the figures in the literature, by torch-pruning's ``count_ops_and_params``: batch norm and activations
+    count too, and a transposed convolution counts per output pixel, whereas ``prune.models.cost.count`` counts what
+    is executed. ``auxiliary`` says whether it has heads that exist in training only, ``pretrained`` which weights are
+    published.
+    """
+    known = architecture(name)
+    with torch.device("meta"):
+        model = build_model(name, num_classes)
+    auxiliary = getattr(model, "aux_classifier", None) is not None
+    with without_auxiliary(model) as inference, mode(inference, training=False), torch.no_grad():
+        image = torch.empty(1, 3, known.size, known.size, device="meta")
+        macs, parameters = torch_pruning.utils.count_ops_and_params(inference, image)
+    return {
+        "name": name,
+        "params": int(parameters),
+        "macs": int(macs),
+        "size": known.size,
+        "source": known.source,
+        "auxiliary": auxiliary,
+        "pretrained": list(sources(name)),
+    }

@@ -1,0 +1,69 @@
+"""Every network through one command: what runs, what is skipped the second time, and the table and charts it leaves."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prune.commands import networks
+from prune.commands.speed import networks_speed, table
+from prune.config import NetworksConfig
+from prune.errors import UserError
+from prune.report.network_charts import accuracy_over_cost, kept_scores, speed_chart
+
+WORDS = ["--models", "deeplabv3_tiny", "--epochs", "1", "--crop_size", "64", "--latency_size", "64", "--workers", "0"]
+WORDS += ["--latency_repeats", "1", "--val_images", "1", "--weights", "none"]
+
+
+def score(value: float | None) -> dict[str, float | None]:
+    return {"value": value, "low": None if value is None else value - 0.1, "high": None if value is None else value + 0.1}
+
+
+def row(network: str, stage: str, value: float | None) -> dict[str, object]:
+    scores = {key: score(value) for key in networks.SCORES}
+    differences = {} if stage == "dense" else {"lt_iou@4": score(value)}
+    return {"network": network, "stage": stage, "macs": 1e9, "latency_ms": 5.0, "scores": scores, "differences": differences}
+
+
+def test_one_network_is_trained_pruned_tested_exported_and_tabulated(
+    data: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    networks.main([str(data), *WORDS])
+    said = capsys.readouterr().out
+    stored = json.loads(Path("results/networks/table.json").read_text())
+    dense, pruned = stored["rows"]
+    assert (dense["stage"], pruned["stage"]) == ("dense", "pruned 50 %, fine-tuned")
+    assert pruned["parameters"] < 0.3 * dense["parameters"] and pruned["macs"] < 0.3 * dense["macs"]
+    assert set(dense["scores"]) == {"miou", "iou", "lt_iou@4", "f1_tolerant@2"} and stored["images"]["test"] == 3
+    assert pruned["export"]["fp32_passed"] and pruned["export"]["fp32_ms"] > 0 and pruned["export"]["int8_miou_points"] is not None
+    assert all(Path("results/networks", name).stat().st_size for name in ("table.csv", "accuracy_over_cost.png", "kept.png"))
+    assert "$DATA" in Path("results/networks/table.md").read_text() and "deeplabv3_tiny" in said
+    networks.main([str(data), *WORDS])
+    assert capsys.readouterr().out.count("done before") == 6
+
+
+def test_epochs_follow_from_the_cost_of_a_network() -> None:
+    config = NetworksConfig()
+    chosen = {name: networks.epochs_for(name, 560, config) for name in ("deeplabv3_resnet50", "unet_resnet34", "hrsegnet_b16")}
+    assert chosen["deeplabv3_resnet50"] == 1 < chosen["unet_resnet34"] < chosen["hrsegnet_b16"] == networks.MOST_EPOCHS
+    assert networks.epochs_for("deeplabv3_resnet101", 560, NetworksConfig(epochs=50)) == 50
+
+
+def test_an_unknown_network_is_named_before_anything_runs(data: Path, here: Path) -> None:
+    with pytest.raises(UserError, match="unknown network 'hrsegnet_b17', did you mean hrsegnet_b16"):
+        networks.networks(NetworksConfig(data=str(data), models="hrsegnet_b17"))
+    assert not Path("results").exists()
+
+
+def test_charts_take_networks_without_a_crack_score(tmp_path: Path) -> None:
+    rows = [row(name, stage, value) for name, value in (("a", 0.4), ("b", None)) for stage in ("dense", "pruned")]
+    assert accuracy_over_cost(rows, tmp_path / "a.png").stat().st_size > 10_000
+    assert kept_scores(rows, tmp_path / "b.png").stat().st_size > 5_000
+
+
+@pytest.mark.slow
+def test_the_speed_of_a_network_on_every_runtime(tmp_path: Path) -> None:
+    assert networks_speed(tmp_path / "networks.json", 1, ["deeplabv3_tiny"]) == []
+    rows = json.loads((tmp_path / "networks.json").read_text())["rows"]
+    assert len(rows) == 10 and rows[0]["speedup"] == 1 and {r["channel_ratio"] for r in rows} == {0, 0.5}
+    assert "deeplabv3_tiny" in table(rows) and speed_chart(rows, tmp_path / "again.png").exists()
