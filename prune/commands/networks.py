@@ -1,10 +1,12 @@
 """``python -m prune networks``: every network on one data set: trained, pruned, fine-tuned, tested, exported, tabulated."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from prune.commands.defaults import data_folder
 from prune.commands.journal import Journal
@@ -12,7 +14,7 @@ from prune.config import NetworksConfig, parse
 from prune.data.layout import find_split
 from prune.data.masks import classes_called
 from prune.errors import UserError
-from prune.files import EXPORTS, METRICS, MODELS, RESULTS, RUNS, file_mib, write_json, write_text
+from prune.files import EXPORTS, METRICS, MODELS, RESULTS, RUNS, file_mib, find_model, write_json, write_text
 from prune.hardware import choose_device, machine_facts, set_threads, versions
 from prune.latency import time_predictors
 from prune.models import ARCHITECTURES, architecture, build_model
@@ -72,9 +74,14 @@ def _names(config: NetworksConfig, model: str) -> _Names:
     return _Names(dense, f"{dense}_pruned", f"{dense}_finetuned")
 
 
-def _run_one(config: NetworksConfig, model: str, epochs: int, data: Path, journal: Journal) -> None:
+def _journal(config: NetworksConfig, model: str, data: Path) -> Journal:
+    """One per network, so that several processes may share the work."""
+    return Journal(RUNS / f"{config.name}_{model}.json", data)
+
+
+def _run_one(config: NetworksConfig, model: str, epochs: int, data: Path) -> None:
     """Train, prune, fine-tune, test and export one network through the command lines."""
-    names = _names(config, model)
+    names, journal = _names(config, model), _journal(config, model, data)
     reading = ["--dataset", config.dataset, "--mask_threshold", config.mask_threshold]
     common = [
         "--batch_size",
@@ -110,9 +117,9 @@ def _run_one(config: NetworksConfig, model: str, epochs: int, data: Path, journa
         config.finetune_lr,
     ]
     journal.run(MODELS / f"{names.tuned}.pth", "train.py", data, data, names.tuned, *tune, *common)
-    timed: list[Any] = ["--latency_size", config.latency_size, "--latency_repeats", config.latency_repeats]
+    untimed = ["--latency_size", config.latency_size, "--latency_repeats", 0]
     files: list[Any] = ["--weights", names.dense, names.tuned, "--output", names.comparison.with_suffix(".xlsx")]
-    journal.run(names.comparison, "test.py", data, *files, *timed, *reading)
+    journal.run(names.comparison, "test.py", data, *files, *untimed, *reading)
     for precision in ("fp32", "int8"):
         options: list[Any] = ["--precision", precision, "--data", data, *reading]
         options += ["--parity_images", config.parity_images] if precision == "fp32" else []
@@ -125,15 +132,22 @@ def _parity(file: Path) -> dict[str, Any] | None:
     return json.loads(report.read_text()) if report.is_file() else None
 
 
-def _export_facts(names: _Names, size: int, repeats: int) -> dict[str, Any]:
-    """Sizes, latency and what INT8 costs; the files and the fine-tuned network are timed in turns."""
-    files = {precision: names.exported(precision) for precision in ("fp32", "int8")}
-    there = {precision: file for precision, file in files.items() if file.is_file()}
-    timed = time_predictors({p: load_predictor(f) for p, f in there.items()}, (size, size), repeats, warmup=2)
+def _latencies(names: _Names, config: NetworksConfig) -> dict[str, float]:
+    """Median ms of the dense and the fine-tuned network in eager PyTorch and of the exports that passed, in turns."""
+    files = {"dense": find_model(names.dense), "tuned": find_model(names.tuned)}
+    files |= {p: names.exported(p) for p in ("fp32", "int8") if names.exported(p).is_file()}
+    size = (config.latency_size, config.latency_size)
+    predictors = {name: load_predictor(file) for name, file in files.items()}
+    return {n: t.median for n, t in time_predictors(predictors, size, config.latency_repeats, warmup=2).items()}
+
+
+def _export_facts(names: _Names, milliseconds: Mapping[str, float]) -> dict[str, Any]:
+    """Sizes, latency and what INT8 costs."""
     facts: dict[str, Any] = {}
-    for precision, file in files.items():
-        facts[f"{precision}_ms"] = timed[precision].median if precision in timed else None
-        facts[f"{precision}_mib"] = file_mib(file) if precision in there else None
+    for precision in ("fp32", "int8"):
+        file = names.exported(precision)
+        facts[f"{precision}_ms"] = milliseconds.get(precision)
+        facts[f"{precision}_mib"] = file_mib(file) if file.is_file() else None
         report = _parity(file)
         facts[f"{precision}_passed"] = bool(report and report["passed"])
         if precision == "int8" and report:
@@ -147,16 +161,17 @@ def _export_facts(names: _Names, size: int, repeats: int) -> dict[str, Any]:
 def _rows(config: NetworksConfig, models: Sequence[str], epochs: dict[str, int]) -> list[dict[str, Any]]:
     """Dense and pruned of every network, with scores and intervals; the pruned one with its exports."""
     rows = []
-    for model in models:
+    for model in tqdm(models, desc="measuring latency", unit="network", leave=False):
         names = _names(config, model)
-        compared = json.loads(names.comparison.read_text())["rows"]
+        compared, milliseconds = json.loads(names.comparison.read_text())["rows"], _latencies(names, config)
         for found, stage in zip(compared, ("dense", f"pruned {config.pruning_ratio} %, fine-tuned"), strict=True):
             row = {"network": model, "stage": stage, "epochs": epochs[model]}
-            row |= {key: found[key] for key in ("parameters", "macs", "file_mib", "latency_ms", "verdict", "clear")}
+            row |= {key: found[key] for key in ("parameters", "macs", "file_mib", "verdict", "clear")}
+            row["latency_ms"] = milliseconds["dense" if stage == "dense" else "tuned"]
             row |= {"scores": {key: found["scores"][key] for key in SCORES}}
             row |= {"differences": {key: found["differences"][key] for key in SCORES if key in found["differences"]}}
             rows.append(row)
-        rows[-1]["export"] = _export_facts(names, config.latency_size, config.latency_repeats)
+        rows[-1]["export"] = _export_facts(names, milliseconds)
     return rows
 
 
@@ -236,11 +251,10 @@ def networks(config: NetworksConfig) -> NetworksResult:
     options: dict[str, Any] = {"dataset": config.dataset, "threshold": config.mask_threshold}
     images = {role: len(find_split(data, classes, role=role, **options).pairs) for role in ("train", "test")}
     epochs = {model: epochs_for(model, images["train"], config) for model in models}
-    journal = Journal(RUNS / f"{config.name}.json", data)
     cheapest_first = sorted(models, key=lambda model: count(build_model(model, 2), (64, 64))[1])
     for number, model in enumerate(cheapest_first, start=1):
         print(f"\n=== {model}, {number} of {len(models)}, {epochs[model]} epochs", flush=True)
-        _run_one(config, model, epochs[model], data, journal)
+        _run_one(config, model, epochs[model], data)
     rows = _rows(config, models, epochs)
     facts = {"data": data.name, "images": images, "latency_size": config.latency_size, "seed": config.seed}
     facts |= {"machine": machine_facts(choose_device("auto")), "versions": versions()}
@@ -248,7 +262,10 @@ def networks(config: NetworksConfig) -> NetworksResult:
     files = [
         write_json(output / "table.json", {"rows": rows, **facts}),
         write_csv(HEADER, [_cells(row) for row in rows], output / "table.csv"),
-        write_text(output / "table.md", _markdown(rows, journal.published())),
+        write_text(
+            output / "table.md",
+            _markdown(rows, "\n\n".join(_journal(config, model, data).published() for model in models)),
+        ),
         *network_charts(rows, output, title=title),
     ]
     return NetworksResult(rows, files)
