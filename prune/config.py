@@ -318,6 +318,10 @@ class CompareConfig(VerdictLimits):
             raise UserError(f"compare: expected at least two .json files, found {len(self.files)}")
 
 
+VIEWS = ("side_by_side", "overlay", "save_mask", "probability", "gradcam")
+"""Pictures of what a network sees."""
+
+
 @dataclass(frozen=True)
 class InferenceConfig:
     """Everything ``inference.py`` can be told."""
@@ -325,8 +329,12 @@ class InferenceConfig:
     state_dict: str | None = option(None, "checkpoint or export to use; none: the newest in results/models")
     classes: str | None = option(None, "of an export made by another tool", choices=("s2ds", "crack"))
     image: str | None = option(None, "photograph or folder of photographs; none: the default data's test images")
-    mode: str = option("side_by_side", "picture to make", choices=("side_by_side", "overlay", "save_mask"))
-    opacity: float = option(0.5, "of the classes in an overlay, 0 to 1", low=0)
+    mode: str = option("side_by_side", "picture to make", choices=VIEWS)
+    class_name: str | None = option(
+        None, "class that gradcam and probability show; none: crack, else the first after the background", flag="class"
+    )
+    layer: str | None = option(None, "gradcam: module whose feature maps are weighed; none: the network's usual one")
+    opacity: float = option(0.5, "of what is laid over the photograph, 0 to 1", low=0)
     save_figure: bool = option(False, "write files instead of opening a window")
     output_dir: str = option("results/figures", "folder of the files")
     trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
@@ -483,12 +491,12 @@ class NetworksConfig(DataOptions):
     weights: str = option("auto", "start from", choices=("auto", "coco", "imagenet", "none"))
     pruning_ratio: int = option(50, "percent of channels to remove by Taylor, 1 to 99", low=1)
     epochs: int = option(0, "of every network, 0 = as many as the budget allows", low=0)
-    finetune_epochs: int = option(0, "of every pruned network, 0 = half as many as of the dense one", low=0)
-    budget: float = option(6.0, "tera-MACs a training may cost; each network gets 1 to 10 epochs", low=0)
+    finetune_epochs: int = option(0, "of every pruned network, 0 = as many as of the dense one", low=0)
+    budget: float = option(3.0, "tera-MACs a training may cost; each network gets 1 to 10 epochs", low=0)
     batch_size: int = option(4, "crops per step", low=2)
     crop_size: int = option(96, "side of the square crops in px", low=32)
     lr: float = option(1e-3, "peak learning rate of the dense networks", low=0)
-    finetune_lr: float = option(5e-4, "peak learning rate of fine-tuning", low=0)
+    finetune_lr: float = option(1e-3, "peak learning rate of fine-tuning", low=0)
     val_images: int = option(20, "images the best epoch is chosen on, 0 = all", low=0)
     parity_images: int = option(16, "test images the float exports are compared on, 0 = all", low=0)
     latency_size: int = option(256, "side of the square input whose latency is measured, in px", low=32)

@@ -12,11 +12,31 @@ from prune.errors import UserError
 
 
 def option(
-    default: Any, help: str, *, choices: Sequence[str] | None = None, low: float | None = None, positional: bool = False
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[str] | None = None,
+    low: float | None = None,
+    positional: bool = False,
+    flag: str = "",
 ) -> Any:
-    """A dataclass field that is also a command-line flag: ``low`` is the smallest value allowed."""
-    metadata = {"help": help, "choices": choices, "low": low, "positional": positional}
+    """A dataclass field that is also a command-line flag.
+
+    Args:
+        default: Of the field.
+        help: What ``--help`` says about it.
+        choices: The values allowed, None = any.
+        low: The smallest value allowed, None = any.
+        positional: Whether it is a bare word instead of a flag.
+        flag: The flag's name without dashes where it cannot be the field's, such as ``class``.
+    """
+    metadata = {"help": help, "choices": choices, "low": low, "positional": positional, "flag": flag}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def flag_of(field: dataclasses.Field[Any]) -> str:
+    """The flag of a field as people type it, dashes included."""
+    return f"--{field.metadata.get('flag') or field.name}"
 
 
 def check(config: Any) -> None:
@@ -28,9 +48,9 @@ def check(config: Any) -> None:
     for field in dataclasses.fields(config):
         value, choices, low = getattr(config, field.name), field.metadata.get("choices"), field.metadata.get("low")
         if choices and value not in choices and value is not field.default:
-            raise UserError(f"--{field.name}: expected one of {', '.join(choices)}, found {value!r}")
+            raise UserError(f"{flag_of(field)}: expected one of {', '.join(choices)}, found {value!r}")
         if low is not None and value is not None and not value >= low:
-            raise UserError(f"--{field.name}: expected at least {low}, found {value}")
+            raise UserError(f"{flag_of(field)}: expected at least {low}, found {value}")
 
 
 class Parser(argparse.ArgumentParser):
@@ -94,7 +114,9 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
             "help": (field.metadata["help"] + shown).replace("%", "%%"),
         }
         items = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
-        name = field.name if field.metadata["positional"] else f"--{field.name}"
+        name = field.name if field.metadata["positional"] else flag_of(field)
+        if field.metadata["flag"]:
+            common["dest"] = field.name
         if items is int:
             parser.add_argument(name, type=parse_numbers, metavar="INT,INT", **common)
         elif items is str and field.metadata["positional"]:

@@ -99,12 +99,25 @@ def test_in_a_bare_clone_data_and_network_come_by_themselves(
 ) -> None:
     monkeypatch.setattr(defaults, "DEMO_IMAGES", 6)
     monkeypatch.setattr(defaults, "DEMO_SIZE", 64)
-    monkeypatch.setattr(prune, "FRESH_ARCHITECTURE", "deeplabv3_tiny")
-    prune.main(["--pruning_ratio", "50", "--importance_type", "Taylor", *QUICK])
+    prune.main(["--pruning_ratio", "50", "--importance_type", "Taylor", "--model", "deeplabv3_tiny", *QUICK])
     test.main(["--use_pruned", *QUICK])
     said = capsys.readouterr().out
     assert "drawing 6 synthetic images into data/demo" in said and "a fresh deeplabv3_tiny" in said
     assert Path("results/metrics/deeplabv3_tiny_taylor_50.xlsx").exists()
+
+
+def test_a_network_of_two_classes_goes_through_every_verb(
+    data: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.main([str(data), str(data), "two", *TINY, "--weights", "none", "--classes", "crack", "--epochs", "1"])
+    assert "7 classes read as the 2 of crack" in capsys.readouterr().out
+    prune.main(["--state_dict", "two", "--model_name", "small", "--data_dir", str(data), "--pruning_ratio", "50", *QUICK])
+    train.main([str(data), str(data), "tuned", *TINY, "--pruned_model", "small", "--epochs", "1"])
+    test.main([str(data), "--weights", "two", "tuned", *QUICK])
+    content = json.loads(Path("results/metrics/tuned.json").read_text())
+    assert content["confusion"]["classes"] == ["Background", "Crack"] and content["summary"]["crack_iou"] is not None
+    words = ["--pruned_model", "small", "--classes", "s2ds"]
+    assert "has the classes Background, Crack" in error_of(train.main, [data, data, "x", *words], capsys)
 
 
 @pytest.mark.parametrize("name", ["train.py", "test.py", "torchvision_pruning.py", "inference.py", "-m prune"])
@@ -127,7 +140,8 @@ def test_help_lists_the_flags(name: str, here: Path) -> None:
             ["--state_dict", "tiny", "--pruning_ratio", 1, "--round_to", 64, "--importance_type", "Random"],
             "nothing shrank",
         ),
-        (["--state_dict", "two"], "found a network of 2 classes"),
+        (["--state_dict", "other"], "expected some of them, found the classes soil, moss"),
+        (["--state_dict", "tiny", "--model", "unet"], "expected a checkpoint of unet (--model), found one of deeplabv3_tiny"),
         (["--keep_feature_extract", "maybe"], "expected True or False, found 'maybe'"),
     ],
 )
@@ -135,7 +149,7 @@ def test_mistakes_in_pruning(
     data: Path, here: Path, words: list[object], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny_model()
-    tiny_model("two", ClassSet("binary", ("Background", "Crack"), ((0, 0, 0), (255, 255, 255))))
+    tiny_model("other", ClassSet("ground", ("soil", "moss"), ((0, 0, 0), (255, 255, 255))))
     before = sorted(Path("results/models").iterdir())
     assert message in error_of(prune.main, [*words, "--data_dir", data, *QUICK], capsys)
     assert sorted(Path("results/models").iterdir()) == before and not list(Path("results").rglob(".*"))
@@ -392,7 +406,7 @@ def test_study_tabulates_every_criterion_and_goes_on_where_it_stopped(
     written = Path("results/studies/s/table.md").read_text()
     assert "crack ltIoU@4" in written and "verdict" in written
     assert "crack clDice 95 % low" in Path("results/studies/s/table.csv").read_text().splitlines()[0]
-    assert "$DATA/train" in Path("results/studies/s/table.md").read_text()
+    assert "train.py $DATA $DATA s_dense" in Path("results/studies/s/table.md").read_text()
     assert Path("results/figures/s_comparison.png").exists()
     capsys.readouterr()
     study.main(words)

@@ -260,7 +260,7 @@ class TestEveryNetwork:
             assert_runtimes_agree(model, name, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["hrsegnet_b16", "lraspp_mobilenet_v3_large", "unet"])
+@pytest.mark.parametrize("name", ["hrsegnet_b16", "unet"])
 def test_a_pruned_network_runs_alike_on_other_runtimes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,7 +280,7 @@ def test_an_hrsegnet_in_int8_stays_close(tmp_path: Path) -> None:
     assert found.shape == expected.shape and np.abs(found - expected).mean() < 0.1 * expected.std()
 
 
-@pytest.mark.parametrize("state", ["dense", "pruned"])
+@pytest.mark.parametrize("state", [pytest.param("dense", marks=pytest.mark.slow), "pruned"])
 @pytest.mark.parametrize("name", ["hrsegnet_b16", "unet", "lraspp_mobilenet_v3_large"])
 def test_a_bare_state_dict_is_recognized(name: str, state: str, tmp_path: Path) -> None:
     model = build_model(name, len(CRACK)).eval()
@@ -312,10 +312,10 @@ def test_networks_written_here_are_as_large_as_the_published_ones(name: str) -> 
 
 def test_an_unknown_network_suggests_the_nearest() -> None:
     pytest.importorskip("segmentation_models_pytorch")
-    with pytest.raises(UserError, match="unknown network 'hrsegnet_16', did you mean hrsegnet_b16?") as caught:
+    with pytest.raises(UserError, match=r"unknown network 'hrsegnet_16', did you mean hrsegnet_b16\?") as caught:
         build_model("hrsegnet_16", 2)
     assert "\n" not in str(caught.value) and all(name in str(caught.value) for name in NAMES)
-    with pytest.raises(UserError, match="unknown network 'unet_resnet43', did you mean unet_resnet34?"):
+    with pytest.raises(UserError, match=r"unknown network 'unet_resnet43', did you mean unet_resnet34\?"):
         build_model("unet_resnet43", 2)
     with pytest.raises(UserError, match="unknown network 'xyz', expected one of deeplabv3_resnet101"):
         build_model("xyz", 2)

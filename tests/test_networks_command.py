@@ -1,11 +1,12 @@
 """Every network through one command: what runs, what is skipped the second time, and the table and charts it leaves."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from prune.commands import networks
+from prune.commands import journal, networks
 from prune.commands.speed import networks_speed, table
 from prune.config import NetworksConfig
 from prune.errors import UserError
@@ -40,6 +41,26 @@ def test_one_network_is_trained_pruned_tested_exported_and_tabulated(
     assert "$DATA" in Path("results/networks/table.md").read_text() and "deeplabv3_tiny" in said
     networks.main([str(data), *WORDS])
     assert capsys.readouterr().out.count("done before") == 6
+
+
+def test_a_step_runs_again_when_what_it_is_made_from_is_newer(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def verb(words: list[str]) -> None:
+        ran.append(words[0])
+        Path(words[0]).write_text("made")
+        os.utime(words[0], (len(ran), len(ran)))
+
+    monkeypatch.setattr(journal, "VERBS", {"train.py": verb, "test.py": verb})
+    for expected in (["a.pth", "a.json"], []):
+        ran.clear()
+        notes = journal.Journal(Path("journal.json"), Path("data"))
+        notes.run(Path("a.pth"), "train.py", "a.pth")
+        notes.run(Path("a.json"), "test.py", "a.json", "a")
+        assert ran == expected
+    os.utime("a.pth", (100, 100))
+    notes.run(Path("a.json"), "test.py", "a.json", "a")
+    assert ran == ["a.json"]
 
 
 def test_epochs_follow_from_the_cost_of_a_network() -> None:

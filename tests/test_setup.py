@@ -9,7 +9,7 @@ LAYERS = [
     {"errors", "files", "options", "recipes", "config", "progress"},
     {"hardware", "data", "models", "losses", "metrics"},
     {"pruning", "checkpoint"},
-    {"predict", "runtimes", "predict_torch"},
+    {"predict", "runtimes", "predict_torch", "probability", "gradcam"},
     {"engine", "latency"},
     {"benchmark", "report"},
     {"contenders", "export", "parity"},

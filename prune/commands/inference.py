@@ -2,37 +2,60 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prune.commands.views import Subject, choose, view
 from prune.config import InferenceConfig, parse
 from prune.data.images import is_image, read_image
-from prune.data.labels import ClassSet
 from prune.data.layout import OFFICIAL_SUFFIX
 from prune.data.masks import classes_called
 from prune.errors import PartlyDone, UserError
 from prune.files import check_writable, find_model
 from prune.predict import Predictor, load_predictor
 from prune.progress import progress
-from prune.report.figures import color_mask, overlay, require_display, save_image, show, side_by_side
+from prune.report.figures import require_display, save_image, show
 
 
-@dataclass(frozen=True)
+@dataclass
 class InferenceResult:
-    """The files written, and the share of pixels of each class over all images."""
+    """What was done.
 
-    files: list[Path]
-    images: int
-    shares: dict[str, float]
-    broken: list[str]
+    Args:
+        subject: What the pictures show.
+        pixels: Pixels per predicted class over all images, float64 (C,).
+        classes: Their names.
+        files: Those written.
+        images: The number of photographs that could be read.
+        broken: What is wrong with the others.
+        absent: Photographs on which the class that was asked for is predicted nowhere.
+    """
+
+    subject: Subject
+    pixels: NDArray[np.float64]
+    classes: tuple[str, ...]
+    files: list[Path] = field(default_factory=list)
+    images: int = 0
+    broken: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share (0…1) of the pixels per class."""
+        return dict(zip(self.classes, (self.pixels / max(1.0, self.pixels.sum())).tolist(), strict=True))
 
     def __str__(self) -> str:
         found = ", ".join(f"{name} {share:.2%}" for name, share in self.shares.items() if share)
-        lines = [f"{self.images} image(s): {found}"]
+        lines = [f"{self.images} image(s): {found}", *filter(None, [str(self.subject)])]
+        if self.absent:
+            names = ", ".join(self.absent[:3]) + (" …" if len(self.absent) > 3 else "")
+            name = self.subject.class_name
+            lines.append(f"note     {name} is predicted nowhere in {names} ({len(self.absent)} of {self.images}): ")
+            lines[-1] += "the heat is that of the 1 % of pixels where it is most probable"
         if self.files:
             lines.append(f"{len(self.files)} file(s) in {self.files[0].parent}, first {self.files[0].name}")
         return "\n".join(lines)
@@ -54,17 +77,6 @@ def find_images(path: Path) -> list[Path]:
     if not photos:
         raise UserError(f"--image: no image files in {path}")
     return photos
-
-
-def draw(
-    image: NDArray[np.uint8], class_map: NDArray[np.uint8], classes: ClassSet, config: InferenceConfig
-) -> NDArray[np.uint8]:
-    """The picture that ``--mode`` asks for, uint8 RGB; overlay and mask have the image's own size."""
-    if config.mode == "overlay":
-        return overlay(image, class_map, classes, config.opacity)
-    if config.mode == "save_mask":
-        return color_mask(class_map, classes)
-    return side_by_side(image, class_map, classes)
 
 
 def output_names(files: Sequence[Path], mode: str) -> list[str]:
@@ -115,11 +127,9 @@ def infer(config: InferenceConfig) -> InferenceResult:
         require_display()
     photos = _photos(config)
     predictor = _predictor(config)
-    classes = predictor.classes
     print(f"model    {predictor.card.file}")
-    pixels = np.zeros(len(classes), dtype=np.int64)
-    written: list[Path] = []
-    broken: list[str] = []
+    subject = choose(config, predictor)
+    result = InferenceResult(subject, np.zeros(len(predictor.classes)), predictor.classes.classes)
     names = output_names(photos, config.mode)
     for photo, name in zip(progress(photos, "segmenting"), names, strict=True):
         try:
@@ -127,17 +137,20 @@ def infer(config: InferenceConfig) -> InferenceResult:
         except UserError as error:
             if len(photos) == 1:
                 raise
-            broken.append(str(error))
+            result.broken.append(str(error))
             continue
-        class_map = predictor.class_map(image)
-        pixels += np.bincount(class_map.ravel(), minlength=len(pixels))
-        picture = draw(image, class_map, classes, config)
+        seen = view(image, predictor, subject, config.opacity)
+        result.images += 1
+        result.pixels += seen.pixels
+        if not seen.predicted:
+            result.absent.append(photo.name)
         if config.save_figure:
-            written.append(save_image(picture, folder / name))
+            pictures = {"": seen.picture, **seen.extra}
+            stem = Path(name).stem
+            result.files += [save_image(drawn, folder / f"{stem}{end}.png") for end, drawn in pictures.items()]
         else:
-            show(picture, photo.name)
-    shares = dict(zip(classes.classes, (pixels / max(1, pixels.sum())).tolist(), strict=True))
-    return InferenceResult(written, len(photos) - len(broken), shares, broken)
+            show(seen.picture, photo.name)
+    return result
 
 
 def main(argv: Sequence[str] | None = None) -> None:

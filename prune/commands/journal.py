@@ -31,21 +31,27 @@ class Journal:
         self.steps: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
 
     def run(self, product: Path, script: str, *arguments: object) -> None:
-        """Run ``python SCRIPT ARGUMENTS`` unless the same command already made ``product``."""
+        """Run ``python SCRIPT ARGUMENTS`` unless the same command already made ``product`` of what is there now."""
         words = [str(a) for a in arguments]
         command = " ".join(["python", script, *words])
         done = [step for step in self.steps if step["command"] == command and "seconds" in step]
-        if done and product.exists():
+        if done and product.exists() and not self._outdated(product, words):
             print(f"\n$ {command}\n  done before, {product}")
             return
         print(f"\n$ {command}", flush=True)
         started = any(step["command"] == command for step in self.steps)
-        self.steps = [step for step in self.steps if step["command"] != command] + [{"command": command}]
+        step = {"command": command, "product": str(product)}
+        self.steps = [other for other in self.steps if other["command"] != command] + [step]
         write_json(self.file, self.steps)
         begin = time.perf_counter()
         VERBS[script]([*words, "--resume"] if started and script == "train.py" else words)
         self.steps[-1]["seconds"] = round(time.perf_counter() - begin, 1)
         write_json(self.file, self.steps)
+
+    def _outdated(self, product: Path, words: list[str]) -> bool:
+        """Whether something the command names was made anew after ``product``."""
+        named = [Path(step["product"]) for step in self.steps if Path(step.get("product", "")).stem in words]
+        return any(file.exists() and file.stat().st_mtime > product.stat().st_mtime for file in named)
 
     def attempt(self, product: Path, script: str, *arguments: object) -> str:
         """``run``, but a user's error does not stop what follows: its message is given back, else an empty string."""

@@ -112,7 +112,7 @@ def _run_one(config: NetworksConfig, model: str, epochs: int, data: Path) -> Non
         "--pruned_model",
         names.pruned,
         "--epochs",
-        config.finetune_epochs or -(-epochs // 2),
+        config.finetune_epochs or epochs,
         "--lr",
         config.finetune_lr,
     ]

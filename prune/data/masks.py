@@ -14,7 +14,7 @@ from prune.data.layouts import fitting
 from prune.data.readers import THRESHOLD
 from prune.errors import UserError, first_line
 
-PICTURE_SUFFIXES = ("_save_mask", "_mask", OFFICIAL_SUFFIX)
+PICTURE_SUFFIXES = ("_save_mask", "_mask", "_probability_gray", OFFICIAL_SUFFIX)
 """Endings that programs add to the photograph's stem; they are cut off before stems are joined."""
 
 

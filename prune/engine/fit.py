@@ -199,10 +199,18 @@ class Run:
         progress.history.append(row)
         if row["val_loss"] is not None:
             progress.plateau.update(float(row["val_loss"]))
-        if progress.best is None or score > progress.best:
+        if self._is_best(score, row):
             progress.best, progress.best_epoch = score, progress.epoch
             on_best(progress)
         self._save()
+
+    def _is_best(self, score: float, row: Row) -> bool:
+        """Whether an epoch beats the best so far; between equal scores (a class not found yet) the lower loss decides."""
+        progress = self.progress
+        if progress.best is None or score > progress.best:
+            return True
+        losses = row["val_loss"], progress.history[progress.best_epoch - 1]["val_loss"]
+        return score == progress.best and losses[0] is not None and losses[1] is not None and losses[0] < losses[1]
 
     def _set_lr(self, epoch: int, number: int) -> None:
         steps, config = len(self.loader), self.config

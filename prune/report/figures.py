@@ -24,6 +24,14 @@ STRIP = 256
 """Rows handled at a time, so that a huge photograph needs little memory beside its own."""
 WIDEST_CELL = 800
 """px: pictures on a comparison sheet are shrunk to this width."""
+HEAT = np.stack(
+    [
+        np.interp(np.linspace(0, 1, 256), (0, 0.25, 0.5, 0.75, 1), levels)
+        for levels in ((0, 80, 190, 245, 255), (0, 15, 40, 140, 240), (0, 110, 90, 20, 120))
+    ],
+    axis=1,
+).astype(np.uint8)
+"""Colors of 0…1 as uint8 (256, 3), RGB: black, purple, red, orange, yellow, lighter from one to the next."""
 NO_DISPLAY = "no display: add --save_figure to write files to results/figures"
 
 
@@ -72,6 +80,27 @@ def overlay(image: Picture, class_map: NDArray[np.integer], classes: ClassSet, o
         rim = _change_nearby(around, reach, axis=0) | _change_nearby(around, reach, axis=1)
         alphas = np.where(rim[top - start : top - start + STRIP], strong, opacity)
         _blend(result[top : top + STRIP], class_map[top : top + STRIP], classes, alphas)
+    return result
+
+
+def heat_overlay(image: Picture, heat: NDArray[np.floating], opacity: float = 0.5) -> Picture:
+    """The photograph in gray with warmth (a probability, a heat map) laid over it in the colors of ``HEAT``.
+
+    Where the warmth h is 0 the gray photograph shows through untouched, so that cracks stay readable; the share of
+    color grows as √h, which keeps weak warmth visible.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        heat: (H, W), 0…1.
+        opacity: Share of the color where h is 1, 0 (the gray photograph only) to 1.
+    """
+    result = np.empty_like(image)
+    for top in range(0, len(image), STRIP):
+        warmth = heat[top : top + STRIP].astype(np.float32)
+        gray = image[top : top + STRIP] @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's "L"
+        alpha = (opacity * np.sqrt(warmth))[..., None]
+        colors = HEAT[np.rint(255 * warmth).astype(np.uint8)]
+        result[top : top + STRIP] = np.rint((1 - alpha) * gray[..., None] + alpha * colors).astype(np.uint8)
     return result
 
 
@@ -202,8 +231,8 @@ def grid(rows: Sequence[Sequence[Picture]], column_titles: Sequence[str], row_ti
     return np.pad(_centered(lines, gap, axis=0), ((gap, gap), (gap, gap), (0, 0)), constant_values=PAPER)
 
 
-def save_image(picture: Picture, path: Path) -> Path:
-    """Write a picture uint8 (H, W, 3) as PNG, atomically, and return ``path``."""
+def save_image(picture: NDArray[np.uint8], path: Path) -> Path:
+    """Write a picture uint8 (H, W, 3), or gray levels uint8 (H, W), as PNG, atomically, and return ``path``."""
     with atomic_path(path) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")
     return path
