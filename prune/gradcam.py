@@ -71,10 +71,10 @@ def cam_layer(predictor: TorchPredictor, name: str | None = None) -> str:
 
 @contextmanager
 def _watched(model: nn.Module, layer: str) -> Iterator[list[torch.Tensor]]:
-    """Collect what ``layer`` gives inside the block, as the place where gradients begin.
+    """Collect what ``layer`` gives inside the block, where gradients begin: they are off before it and on behind it.
 
-    Nothing before the layer is recorded and frozen parameters do not matter. What goes on is a copy: the next module
-    may change its input in place.
+    So nothing before the layer takes memory, and frozen parameters do not matter. What goes on is a copy, because the
+    next module may change its input in place.
     """
     seen: list[torch.Tensor] = []
 
@@ -83,11 +83,13 @@ def _watched(model: nn.Module, layer: str) -> Iterator[list[torch.Tensor]]:
             kind = f"(…) of {output.ndim} axes" if isinstance(output, torch.Tensor) else type(output).__name__
             raise UserError(f"--layer: expected one that gives feature maps (N, K, h, w), {layer} gives {kind}")
         seen.append(output.detach().requires_grad_())
+        torch.set_grad_enabled(True)
         return seen[-1].clone()
 
     handle = model.get_submodule(layer).register_forward_hook(keep)
     try:
-        yield seen
+        with torch.no_grad():
+            yield seen
     finally:
         handle.remove()
 
@@ -125,7 +127,7 @@ def seg_grad_cam(model: nn.Module, image: torch.Tensor, class_id: int, layer: st
     Raises:
         UserError: when the layer gives no feature maps, does not run, or the logits do not depend on it.
     """
-    with torch.enable_grad(), without_auxiliary(model), mode(model, training=False), _watched(model, layer) as seen:
+    with without_auxiliary(model), mode(model, training=False), _watched(model, layer) as seen:
         logits = all_logits(model, image)["out"][0]
         asked, predicted = pixel_set(logits.detach(), class_id)
         score = logits[class_id][asked].sum()

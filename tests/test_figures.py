@@ -15,6 +15,7 @@ from prune.report.figures import (
     class_shares,
     color_mask,
     grid,
+    heat_overlay,
     legend_labels,
     overlay,
     require_display,
@@ -78,6 +79,31 @@ def test_an_image_of_many_strips_is_blended_like_a_plain_loop_says() -> None:
     drawn = overlay(photo, labels, S2DS, opacity=0.3)
     assert np.abs(drawn.astype(int) - expected).max() <= 1  # float32 may round a half the other way
     assert (drawn != expected).mean() < 0.01
+
+
+def test_the_colors_of_heat_grow_lighter_from_black() -> None:
+    lightness = figures.HEAT @ np.array([0.299, 0.587, 0.114])
+    assert figures.HEAT.shape == (256, 3) and lightness[0] == 0 and lightness[-1] > 220
+    assert (np.diff(lightness) >= 0).all() and np.diff(lightness).max() < 3
+
+
+def test_heat_is_laid_over_the_gray_photograph() -> None:
+    photo = np.full((1, 3, 3), (200, 100, 0), dtype=np.uint8)  # of luminance 118.5
+    drawn = heat_overlay(photo, np.array([[0, 0.25, 1]], dtype=np.float32), opacity=0.5)
+    quarter = np.array([80, 15, 110]) * 0.25 + 118.5 * 0.75  # √0.25 · 0.5 of the color
+    assert drawn[0, 0].tolist() == [118] * 3 and np.abs(drawn[0, 1] - quarter).max() <= 1.5
+    assert np.abs(drawn[0, 2] - (np.array([255, 240, 120]) + 118.5) / 2).max() <= 1
+
+
+@pytest.mark.parametrize("size", [*SIZES, (600, 3)])
+def test_heat_of_any_size_from_the_gray_photograph_to_the_colors_alone(size: tuple[int, int]) -> None:
+    photo, heat = picture(*size), np.random.default_rng(3).random(size)
+    before = photo.copy()
+    gray = np.asarray(Image.fromarray(photo).convert("L")).astype(int)
+    bare = heat_overlay(photo, heat, opacity=0)
+    assert bare.shape == photo.shape and bare.dtype == np.uint8 and np.abs(bare - gray[..., None]).max() <= 1
+    assert (heat_overlay(photo, np.ones(size), opacity=1) == figures.HEAT[-1]).all()
+    assert np.array_equal(photo, before)
 
 
 @pytest.mark.parametrize("size", SIZES)
