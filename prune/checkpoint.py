@@ -261,7 +261,9 @@ def require_classes(network: _Classified, classes: ClassSet) -> None:
 def require_architecture(network: Network, name: str | None) -> None:
     """Raise ``UserError`` when a network was asked for by name and the file holds another."""
     if name is not None and network.architecture != name:
-        raise UserError(f"{network.file}: expected a checkpoint of {name} (--model), found one of {network.architecture}")
+        raise UserError(
+            f"{network.file}: expected a checkpoint of {name} (--model), found one of {network.architecture}"
+        )
 
 
 def newest_model(pruned: bool | None = None) -> Path:

@@ -111,7 +111,9 @@ def test_a_network_of_two_classes_goes_through_every_verb(
 ) -> None:
     train.main([str(data), str(data), "two", *TINY, "--weights", "none", "--classes", "crack", "--epochs", "1"])
     assert "7 classes read as the 2 of crack" in capsys.readouterr().out
-    prune.main(["--state_dict", "two", "--model_name", "small", "--data_dir", str(data), "--pruning_ratio", "50", *QUICK])
+    prune.main(
+        ["--state_dict", "two", "--model_name", "small", "--data_dir", str(data), "--pruning_ratio", "50", *QUICK]
+    )
     train.main([str(data), str(data), "tuned", *TINY, "--pruned_model", "small", "--epochs", "1"])
     test.main([str(data), "--weights", "two", "tuned", *QUICK])
     content = json.loads(Path("results/metrics/tuned.json").read_text())
@@ -141,7 +143,10 @@ def test_help_lists_the_flags(name: str, here: Path) -> None:
             "nothing shrank",
         ),
         (["--state_dict", "other"], "expected some of them, found the classes soil, moss"),
-        (["--state_dict", "tiny", "--model", "unet"], "expected a checkpoint of unet (--model), found one of deeplabv3_tiny"),
+        (
+            ["--state_dict", "tiny", "--model", "unet"],
+            "expected a checkpoint of unet (--model), found one of deeplabv3_tiny",
+        ),
         (["--keep_feature_extract", "maybe"], "expected True or False, found 'maybe'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from prune.export import Target
 from prune.export import export as write_export
 from prune.gradcam import ASKED, cam_layer, class_heat, pixel_set, seg_grad_cam, shrink
 from prune.models import build_model
+from prune.options import check, option
 from prune.predict_torch import TorchPredictor
 from prune.probability import class_probability, softmax
 from tests.conftest import ROOT
@@ -217,6 +219,18 @@ def test_the_class_is_crack_unless_another_is_named() -> None:
     with pytest.raises(UserError, match="--class: expected one of none, rust, moss, found 'crack'"):
         chosen_class(other, "crack")
     assert parse(InferenceConfig, "", ["--class", "Corrosion"]).class_name == "Corrosion"
+
+
+def test_a_flag_of_another_name_is_named_as_typed() -> None:
+    @dataclass
+    class Config:
+        class_name: str = option("a", "", choices=("a", "b"), flag="class")
+        amount: int = option(1, "", low=1, flag="n")
+
+    assert parse(Config, "", ["--class=b", "--n", "2"]) == Config("b", 2)
+    for config in (lambda: Config("c"), lambda: Config(amount=0)):
+        with pytest.raises(UserError, match="^--(class: expected one of a, b|n: expected at least 1), found"):
+            check(config())
 
 
 @pytest.fixture

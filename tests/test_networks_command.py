@@ -17,13 +17,24 @@ WORDS += ["--latency_repeats", "1", "--val_images", "1", "--weights", "none"]
 
 
 def score(value: float | None) -> dict[str, float | None]:
-    return {"value": value, "low": None if value is None else value - 0.1, "high": None if value is None else value + 0.1}
+    return {
+        "value": value,
+        "low": None if value is None else value - 0.1,
+        "high": None if value is None else value + 0.1,
+    }
 
 
 def row(network: str, stage: str, value: float | None) -> dict[str, object]:
     scores = {key: score(value) for key in networks.SCORES}
     differences = {} if stage == "dense" else {"lt_iou@4": score(value)}
-    return {"network": network, "stage": stage, "macs": 1e9, "latency_ms": 5.0, "scores": scores, "differences": differences}
+    return {
+        "network": network,
+        "stage": stage,
+        "macs": 1e9,
+        "latency_ms": 5.0,
+        "scores": scores,
+        "differences": differences,
+    }
 
 
 def test_one_network_is_trained_pruned_tested_exported_and_tabulated(
@@ -36,8 +47,14 @@ def test_one_network_is_trained_pruned_tested_exported_and_tabulated(
     assert (dense["stage"], pruned["stage"]) == ("dense", "pruned 50 %, fine-tuned")
     assert pruned["parameters"] < 0.3 * dense["parameters"] and pruned["macs"] < 0.3 * dense["macs"]
     assert set(dense["scores"]) == {"miou", "iou", "lt_iou@4", "f1_tolerant@2"} and stored["images"]["test"] == 3
-    assert pruned["export"]["fp32_passed"] and pruned["export"]["fp32_ms"] > 0 and pruned["export"]["int8_miou_points"] is not None
-    assert all(Path("results/networks", name).stat().st_size for name in ("table.csv", "accuracy_over_cost.png", "kept.png"))
+    assert (
+        pruned["export"]["fp32_passed"]
+        and pruned["export"]["fp32_ms"] > 0
+        and pruned["export"]["int8_miou_points"] is not None
+    )
+    assert all(
+        Path("results/networks", name).stat().st_size for name in ("table.csv", "accuracy_over_cost.png", "kept.png")
+    )
     assert "$DATA" in Path("results/networks/table.md").read_text() and "deeplabv3_tiny" in said
     networks.main([str(data), *WORDS])
     assert capsys.readouterr().out.count("done before") == 6
@@ -65,7 +82,9 @@ def test_a_step_runs_again_when_what_it_is_made_from_is_newer(here: Path, monkey
 
 def test_epochs_follow_from_the_cost_of_a_network() -> None:
     config = NetworksConfig()
-    chosen = {name: networks.epochs_for(name, 560, config) for name in ("deeplabv3_resnet50", "unet_resnet34", "hrsegnet_b16")}
+    chosen = {
+        name: networks.epochs_for(name, 560, config) for name in ("deeplabv3_resnet50", "unet_resnet34", "hrsegnet_b16")
+    }
     assert chosen["deeplabv3_resnet50"] == 1 < chosen["unet_resnet34"] < chosen["hrsegnet_b16"] == networks.MOST_EPOCHS
     assert networks.epochs_for("deeplabv3_resnet101", 560, NetworksConfig(epochs=50)) == 50
 

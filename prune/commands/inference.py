@@ -52,10 +52,11 @@ class InferenceResult:
         found = ", ".join(f"{name} {share:.2%}" for name, share in self.shares.items() if share)
         lines = [f"{self.images} image(s): {found}", *filter(None, [str(self.subject)])]
         if self.absent:
-            names = ", ".join(self.absent[:3]) + (" …" if len(self.absent) > 3 else "")
-            name = self.subject.class_name
-            lines.append(f"note     {name} is predicted nowhere in {names} ({len(self.absent)} of {self.images}): ")
-            lines[-1] += "the heat is that of the 1 % of pixels where it is most probable"
+            photos = ", ".join(self.absent[:3]) + (" …" if len(self.absent) > 3 else "")
+            lines.append(
+                f"note     {self.subject.class_name} is predicted nowhere in {photos} ({len(self.absent)} of "
+                f"{self.images}): the heat is that of the 1 % of pixels where it is most probable"
+            )
         if self.files:
             lines.append(f"{len(self.files)} file(s) in {self.files[0].parent}, first {self.files[0].name}")
         return "\n".join(lines)

@@ -48,6 +48,7 @@ LEFT_OUT = (
 )
 """Columns the screen has no room for; the files have all."""
 
+
 @dataclass(frozen=True)
 class StudyResult:
     """The rows of the comparison and the files written."""

@@ -18,7 +18,9 @@ def layer_widths(model: nn.Module) -> list[WidthRow]:
     rows = []
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            kind = ("conv " if isinstance(module, nn.Conv2d) else "transposed conv ") + "x".join(map(str, module.kernel_size))
+            kind = ("conv " if isinstance(module, nn.Conv2d) else "transposed conv ") + "x".join(
+                map(str, module.kernel_size)
+            )
             rows.append((name, kind, module.in_channels, module.out_channels))
         elif isinstance(module, nn.Linear):
             rows.append((name, "linear", module.in_features, module.out_features))

@@ -106,7 +106,12 @@ def speed_chart(rows: Sequence[Row], path: Path, *, title: str = "") -> Path:
         number = kinds.index((row["runtime"], row["precision"]))
         place = names.index(row["name"]) + 0.13 * (number - (len(kinds) - 1) / 2)
         hollow: dict[str, Any] = {"markerfacecolor": "white"} if row["channel_ratio"] else {}
-        style: dict[str, Any] = {"color": COLORS[number], "marker": SHAPES[number], "markersize": 7, "markeredgewidth": 1.5}
+        style: dict[str, Any] = {
+            "color": COLORS[number],
+            "marker": SHAPES[number],
+            "markersize": 7,
+            "markeredgewidth": 1.5,
+        }
         axes.plot(row["images_per_second"], place, **style, **hollow)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
