@@ -14,7 +14,7 @@ from prune.errors import UserError, first_line
 from prune.hardware import device_name
 from prune.models import all_logits, mode, without_auxiliary
 from prune.predict import Card, Predictor
-from prune.runtimes import METADATA, card_from_metadata
+from prune.runtimes import METADATA, card_from_metadata, votes
 
 
 class TorchPredictor(Predictor):
@@ -81,7 +81,7 @@ class ProgramPredictor(Predictor):
     def run(self, batch: NDArray[np.float32]) -> torch.Tensor:
         """Logits float32 (1, C, H, W)."""
         with torch.inference_mode():
-            return self.program(torch.from_numpy(batch))
+            return torch.from_numpy(votes(self.program(torch.from_numpy(batch)).numpy(), len(self.classes)))
 
 
 def open_torch(

@@ -100,14 +100,13 @@ def test_exporting_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     assert network.model.training and network.auxiliary
 
 
-def test_the_class_map_can_be_made_inside_the_file(trained: Path, tmp_path: Path) -> None:
-    network = load_checkpoint(trained)
-    file = write_export(network, Target("onnx", argmax=True), tmp_path / "a.onnx")
-    image = photo()
-    assert (
-        load_predictor(file).class_map(image) == TorchPredictor(network, torch.device("cpu")).class_map(image)
-    ).all()
-    assert json.loads(metadata(network, Target("onnx", argmax=True)))["output"] == "class ids"
+@pytest.mark.parametrize("runtime", ["onnx", "pt2"])
+def test_the_class_map_can_be_made_inside_the_file(trained: Path, tmp_path: Path, runtime: str) -> None:
+    network, target = load_checkpoint(trained), Target(runtime, argmax=True)
+    file = write_export(network, target, tmp_path / f"a{target.suffix}")
+    expected = TorchPredictor(network, torch.device("cpu")).class_map(photo())
+    assert expected.any() and (load_predictor(file).class_map(photo()) == expected).all()
+    assert json.loads(metadata(network, target))["output"] == "class ids"
 
 
 def test_the_graph_is_folded_and_holds_what_tensorrt_documents(trained: Path, exported: Path, tmp_path: Path) -> None:
