@@ -104,8 +104,9 @@ def test_exporting_leaves_the_network_as_it_was(tmp_path: Path) -> None:
 def test_the_class_map_can_be_made_inside_the_file(trained: Path, tmp_path: Path, runtime: str) -> None:
     network, target = load_checkpoint(trained), Target(runtime, argmax=True)
     file = write_export(network, target, tmp_path / f"a{target.suffix}")
-    expected = TorchPredictor(network, torch.device("cpu")).class_map(photo())
-    assert expected.any() and (load_predictor(file).class_map(photo()) == expected).all()
+    image = photo()
+    expected = TorchPredictor(network, torch.device("cpu")).class_map(image)
+    assert expected.any() and (load_predictor(file).class_map(image) == expected).all()
     assert json.loads(metadata(network, target))["output"] == "class ids"
 
 

@@ -115,7 +115,8 @@ def _nearest_background(points: Points, mask: Mask) -> tuple[Floats, Floats]:
     background = np.argwhere(_rim(mask))
     if not len(background):
         return np.full(len(points), np.nan), np.zeros((len(points), 2))
-    distance, nearest = cKDTree(background).query(points)
+    # Split at midpoints, whose depth the image's size bounds: the balanced tree of dense masks overflowed the stack.
+    distance, nearest = cKDTree(background, balanced_tree=False).query(points)
     return distance, (points - background[nearest]) / distance[:, None]
 
 
