@@ -75,7 +75,6 @@ def test_an_unknown_network_suggests_the_nearest() -> None:
             models.main(words)
 
 
-@pytest.mark.xfail(strict=True, reason="the name is looked up after the progress bar has begun its line")
 def test_an_unknown_network_is_an_error_on_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean hrsegnet_b16?" in error_of(models.main, ["hrsegnet_16"], capsys)
 

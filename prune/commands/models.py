@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.name and config.summary:
         print(summary(config.name, number, config.size or architecture(config.name).size))
         return
+    if config.name:
+        architecture(config.name)
     names = [config.name] if config.name else list(ARCHITECTURES)
     rows = [describe(name, number) for name in progress(names, "counting", "network")]
     print(json.dumps(rows, indent=1) if config.json else table(rows))
