@@ -69,11 +69,12 @@ def test_a_step_runs_again_when_what_it_is_made_from_is_newer(here: Path, monkey
         os.utime(words[0], (len(ran), len(ran)))
 
     monkeypatch.setattr(journal, "VERBS", {"train.py": verb, "test.py": verb})
-    for expected in (["a.pth", "a.json"], []):
+    for expected in (["a.pth", "a.json", "a.onnx"], []):
         ran.clear()
         notes = journal.Journal(Path("journal.json"), Path("data"))
-        notes.run(Path("a.pth"), "train.py", "a.pth")
+        notes.run(Path("a.pth"), "train.py", "a.pth", "a")
         notes.run(Path("a.json"), "test.py", "a.json", "a")
+        notes.run(Path("a.onnx"), "test.py", "a.onnx", "a")
         assert ran == expected
     os.utime("a.pth", (100, 100))
     notes.run(Path("a.json"), "test.py", "a.json", "a")

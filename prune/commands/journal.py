@@ -49,8 +49,9 @@ class Journal:
         write_json(self.file, self.steps)
 
     def _outdated(self, product: Path, words: list[str]) -> bool:
-        """Whether something the command names was made anew after ``product``."""
-        named = [Path(step["product"]) for step in self.steps if Path(step.get("product", "")).stem in words]
+        """Whether a checkpoint the command names was made anew after ``product``."""
+        products = [Path(step.get("product", "")) for step in self.steps]
+        named = [file for file in products if file.suffix == ".pth" and file.stem in words]
         return any(file.exists() and file.stat().st_mtime > product.stat().st_mtime for file in named)
 
     def attempt(self, product: Path, script: str, *arguments: object) -> str:
