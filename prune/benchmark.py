@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -71,11 +72,13 @@ def _naive_step(model: nn.Module, batch: Batch) -> Callable[[], None]:
     return step
 
 
-def _own_step(model: nn.Module, batch: Batch) -> Callable[[], None]:
+def _own_step(model: nn.Module, batch: Batch, compiled: bool = False) -> Callable[[], None]:
     """What ``train.py`` does with its defaults on this machine."""
     device = torch.device("cpu")
     config = TrainConfig(optimizer="adam", loss="ce")
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if compiled:
+        model.compile()
     stepper = Stepper(model, make_loss("ce"), device, autocast_type("auto", device), config.channels_last)
     optimizer = make_optimizer(model, config)
 
@@ -99,7 +102,7 @@ def loading_speed(folder: Path, crop_size: int, batch_size: int) -> float:
     return batches * batch_size / (time.perf_counter() - start)
 
 
-def training_speed(folder: Path, crop_size: int, batch_size: int, repeats: int) -> list[Figure]:
+def training_speed(folder: Path, crop_size: int, batch_size: int, repeats: int, compiled: bool = False) -> list[Figure]:
     """What ``train.py`` does per second over what a naive loop does, and over what its data loading could feed.
 
     Args:
@@ -107,10 +110,13 @@ def training_speed(folder: Path, crop_size: int, batch_size: int, repeats: int) 
         crop_size: Side of the crops in px.
         batch_size: Crops per step.
         repeats: Timed steps of each loop, in turns: same network, crop, batch and optimizer, on the CPU.
+        compiled: Time the own loop under ``torch.compile`` too; the first, untimed step compiles.
     """
     batch = _batch(batch_size, crop_size)
     loops = {}
-    for name, make in (("naive", _naive_step), ("own", _own_step)):
+    makers = {"naive": _naive_step, "own": _own_step}
+    makers |= {"compiled": partial(_own_step, compiled=True)} if compiled else {}
+    for name, make in makers.items():
         torch.manual_seed(0)
         loops[name] = make(build_model("deeplabv3_resnet101", 7).train(), batch)
     seconds: dict[str, list[float]] = {name: [] for name in loops}
@@ -126,6 +132,8 @@ def training_speed(folder: Path, crop_size: int, batch_size: int, repeats: int) 
         f"naive {naive:.2f} s, own {own:.2f} s per {crop_size} px crop, batch {batch_size}, "
         f"autocast {'off: no bf16 hardware' if number is None else str(number).removeprefix('torch.')}"
     )
+    if compiled:
+        detail += f"; own step compiled {median(seconds['compiled']) / batch_size:.2f} s"
     loaded = loading_speed(folder, crop_size, batch_size)
     fed = f"{loaded:.1f} crops/s by 2 workers from images on disk, the network takes {1 / own:.2f}"
     return [

@@ -108,3 +108,14 @@ def test_the_speed_of_a_network_on_every_runtime(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "networks.json").read_text())["rows"]
     assert len(rows) == 8 and rows[0]["speedup"] == 1 and {r["channel_ratio"] for r in rows} == {0, 0.5}
     assert "deeplabv3_tiny" in table(rows) and speed_chart(rows, tmp_path / "again.png").exists()
+
+
+@pytest.mark.slow
+def test_networks_run_beside_each_other(data: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [str(data), *WORDS, "--models", "deeplabv3_tiny,hrsegnet_b16", "--jobs", "2"]
+    networks.main(words)
+    rows = json.loads(Path("results/networks/table.json").read_text())["rows"]
+    assert [row["network"] for row in rows] == ["deeplabv3_tiny"] * 2 + ["hrsegnet_b16"] * 2
+    for name in ("deeplabv3_tiny", "hrsegnet_b16"):
+        assert f"$ python train.py {data}" in Path(f"results/runs/networks_{name}.log").read_text()
+    assert capsys.readouterr().out.count("  done\n") == 2

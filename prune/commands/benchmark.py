@@ -15,7 +15,7 @@ from prune.data.labels import S2DS
 from prune.data.synthetic import synthesize
 from prune.files import BENCHMARKS, write_json
 from prune.hardware import choose_device, machine_facts, set_threads, versions
-from prune.models import build_model
+from prune.models import build_model, chosen_networks
 from prune.report.tables import text_table
 
 SCRIPTS = Path(__file__).parent.parent.parent
@@ -53,15 +53,20 @@ def evaluation_overhead(folder: Path, images: int) -> Figure:
     return Figure("metrics and I/O, share of test.py", 100 * share, "%", "<=", 15.0, detail)
 
 
+def _output(config: BenchmarkConfig) -> Path:
+    return Path(config.output or BENCHMARKS / ("networks_bench.json" if config.suite == "networks" else "bench.json"))
+
+
 def benchmark(config: BenchmarkConfig) -> list[Figure]:
-    """Measure the chosen suites and write the figures with the machine's facts to ``config.output``."""
+    """Measure the chosen suites and write the figures with the machine's facts to ``config.output``, by default in results/benchmarks."""
     set_threads(0)
-    output = Path(config.output or BENCHMARKS / ("networks_bench.json" if config.suite == "networks" else "bench.json"))
+    output = _output(config)
     figures: list[Figure] = []
     if config.suite in ("all", "training"):
         with tempfile.TemporaryDirectory() as name:
             synthesize(Path(name), LOADED_IMAGES, LOADED_SIZE, 0)
-            figures += training_speed(Path(name), config.crop_size, config.batch_size, config.repeats)
+            loops = config.crop_size, config.batch_size, config.repeats, config.compiled
+            figures += training_speed(Path(name), *loops)
     if config.suite in ("all", "scores"):
         figures += scoring_speed(config.score_size, config.score_repeats)
     if config.suite in ("all", "pruning", "evaluation"):
@@ -75,7 +80,8 @@ def benchmark(config: BenchmarkConfig) -> list[Figure]:
     if config.suite in ("all", "deploy"):
         figures += deploy(output.with_name("deploy.json"), config.size, config.passes)
     if config.suite == "networks":
-        figures += networks_speed(output.with_name("networks.json"), max(1, config.passes // 4))
+        names = chosen_networks(config.models)
+        figures += networks_speed(output.with_name("networks.json"), max(1, config.passes // 4), names)
     machine = machine_facts(choose_device("cpu"))
     rows = [asdict(figure) | {"kept": figure.kept} for figure in figures]
     write_json(output, {"figures": rows, "machine": machine, "versions": versions()})
@@ -95,4 +101,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         [f.name, f"{f.value:.2f}", f.unit, f"{f.relation} {f.bound:g}", "yes" if f.kept else "no", f.detail]
         for f in figures
     ]
-    print(f"\n{text_table(header, rows)}\nfigures  {config.output or BENCHMARKS / 'bench.json'}")
+    print(f"\n{text_table(header, rows)}\nfigures  {_output(config)}")

@@ -41,7 +41,7 @@ class Journal:
         print(f"\n$ {command}", flush=True)
         started = any(step["command"] == command for step in self.steps)
         step = {"command": command, "product": str(product)}
-        self.steps = [other for other in self.steps if other["command"] != command] + [step]
+        self.steps = [other for other in self.steps if other.get("product") != str(product)] + [step]
         write_json(self.file, self.steps)
         begin = time.perf_counter()
         VERBS[script]([*words, "--resume"] if started and script == "train.py" else words)

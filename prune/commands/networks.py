@@ -1,8 +1,12 @@
 """``python -m prune networks``: every network on one data set: trained, pruned, fine-tuned, tested, exported, tabulated."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,10 @@ from prune.commands.journal import Journal
 from prune.config import NetworksConfig, parse
 from prune.data.layout import find_split
 from prune.data.masks import classes_called
-from prune.errors import UserError
 from prune.files import EXPORTS, METRICS, MODELS, RESULTS, RUNS, file_mib, find_model, write_json, write_text
 from prune.hardware import choose_device, machine_facts, set_threads, versions
 from prune.latency import time_predictors
-from prune.models import ARCHITECTURES, architecture, build_model
+from prune.models import build_model, chosen_networks
 from prune.models.cost import count
 from prune.predict import load_predictor
 from prune.report.network_charts import network_charts
@@ -25,6 +28,8 @@ from prune.report.tables import markdown_table, text_table, write_csv
 
 MOST_EPOCHS = 10
 """However small a network is, it gets no more epochs."""
+MOST_JOBS = 4
+"""Networks taken through at a time unless told otherwise: training one may take 3 GiB."""
 FORWARD_BACKWARD = 3
 """A training step costs about three forward passes."""
 SCORES = {"miou": "mIoU", "iou": "crack IoU", "lt_iou@4": "crack ltIoU@4", "f1_tolerant@2": "crack F1@2"}
@@ -126,6 +131,47 @@ def _run_one(config: NetworksConfig, model: str, epochs: int, data: Path) -> Non
         journal.attempt(names.exported(precision), "-m prune export", names.tuned, "--to", "onnx", *options)
 
 
+def _log(config: NetworksConfig, model: str) -> Path:
+    """What a network's commands print while others run beside it."""
+    return RUNS / f"{config.name}_{model}.log"
+
+
+def _share_cores(threads: int) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def _run_beside(config: NetworksConfig, model: str, epochs: int, data: Path) -> str:
+    """``_run_one`` in a process of its own, its output in a log file; returns the network's name."""
+    file = _log(config, model)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+        _run_one(config, model, epochs, data)
+    return model
+
+
+def _run_all(config: NetworksConfig, models: Sequence[str], epochs: dict[str, int], data: Path) -> None:
+    """Every network, one after the other or several at a time."""
+    cores = os.cpu_count() or 1
+    jobs = config.jobs or (1 if choose_device("auto").type == "cuda" else min(cores, MOST_JOBS))
+    jobs = min(jobs, len(models))
+    if jobs == 1:
+        for number, model in enumerate(models, start=1):
+            print(f"\n=== {model}, {number} of {len(models)}, {epochs[model]} epochs", flush=True)
+            _run_one(config, model, epochs[model], data)
+        return
+    print(f"{jobs} networks at a time; their output: {_log(config, '<network>')}", flush=True)
+    # forking a process whose libraries have started threads can hang
+    beside = ProcessPoolExecutor(jobs, get_context("spawn"), _share_cores, (max(1, cores // jobs),))
+    with beside, tqdm(total=len(models), desc="networks", unit="network") as bar:
+        try:
+            for done in as_completed([beside.submit(_run_beside, config, m, epochs[m], data) for m in models]):
+                bar.write(f"{done.result()}  done")
+                bar.update()
+        except BaseException:
+            beside.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
 def _parity(file: Path) -> dict[str, Any] | None:
     """What the export reported about a file, also of one that failed its gate; None when there is no report."""
     report = file.with_name(f"{file.name}.json")
@@ -214,18 +260,6 @@ class NetworksResult:
         return "\n".join(["", *tables, "", *map(str, self.files)])
 
 
-def _chosen(config: NetworksConfig) -> list[str]:
-    """The networks asked for, each of them known."""
-    if config.models == "all":
-        return [name for name in ARCHITECTURES if name != "deeplabv3_tiny"]
-    names = [name.strip() for name in config.models.split(",") if name.strip()]
-    if not names:
-        raise UserError("--models: expected all, or names separated by commas, found none")
-    for name in names:
-        architecture(name)
-    return names
-
-
 def _markdown(rows: list[dict[str, Any]], commands: str) -> str:
     exports = [_export_cells(row) for row in rows if "export" in row]
     tables = [
@@ -247,14 +281,13 @@ def networks(config: NetworksConfig) -> NetworksResult:
     set_threads(0)
     data = Path(config.data) if config.data else data_folder()
     output = Path(config.output) if config.output else RESULTS / "networks"
-    models, classes = _chosen(config), classes_called(config.classes)
+    models, classes = chosen_networks(config.models), classes_called(config.classes)
     options: dict[str, Any] = {"dataset": config.dataset, "threshold": config.mask_threshold}
     images = {role: len(find_split(data, classes, role=role, **options).pairs) for role in ("train", "test")}
     epochs = {model: epochs_for(model, images["train"], config) for model in models}
-    cheapest_first = sorted(models, key=lambda model: count(build_model(model, 2), (64, 64))[1])
-    for number, model in enumerate(cheapest_first, start=1):
-        print(f"\n=== {model}, {number} of {len(models)}, {epochs[model]} epochs", flush=True)
-        _run_one(config, model, epochs[model], data)
+    costs = {model: count(build_model(model, 2), (64, 64))[1] for model in models}
+    dearest_first = sorted(models, key=lambda model: -costs[model])  # several at a time end at about the same time
+    _run_all(config, dearest_first, epochs, data)
     rows = _rows(config, models, epochs)
     facts = {"data": data.name, "images": images, "latency_size": config.latency_size, "seed": config.seed}
     facts |= {"machine": machine_facts(choose_device("auto")), "versions": versions()}

@@ -1,8 +1,10 @@
 """``python -m prune benchmark --suite networks``: the speed of every network, dense and pruned, on every runtime."""
 
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from prune.export import Target, export
 from prune.files import file_mib, write_json
 from prune.hardware import choose_device, machine_facts
 from prune.latency import time_predictors
-from prune.models import ARCHITECTURES, build_model
+from prune.models import architecture, build_model
 from prune.models.cost import count
 from prune.predict import Predictor
 from prune.predict_torch import TorchPredictor
@@ -32,6 +34,23 @@ SMALL_MACS = 5e9
 """Networks below this many MACs are timed six times as often: their passes are short."""
 FASTEST, BOUND = "hrsegnet_b16", 120.0
 """The network that must reach this many images per second in float32."""
+
+
+PRODUCT, PRODUCTS = 1024, 30
+
+
+def matrix_speed() -> float:
+    """Billions of multiply-accumulates per second in a float32 matrix product: what this machine gives right now.
+
+    A network that must run faster than its MACs at this rate cannot, without fewer of them or other numbers.
+    """
+    left, right = torch.randn(PRODUCT, PRODUCT), torch.randn(PRODUCT, PRODUCT)
+    seconds = []
+    for _ in range(PRODUCTS):
+        start = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - start)
+    return PRODUCT**3 / median(seconds) / 1e9
 
 
 def _network(name: str, ratio: int) -> Network:
@@ -58,7 +77,7 @@ def _contenders(network: Network, folder: Path, size: tuple[int, int]) -> dict[t
 
 def _rows(name: str, passes: int) -> list[dict[str, Any]]:
     """Every runtime of one network, dense and pruned, timed in turns; the dense one in eager PyTorch is the baseline."""
-    side = ARCHITECTURES[name].size
+    side = architecture(name).size
     size, networks = (side, side), {ratio: _network(name, ratio) for ratio in (0, RATIO)}
     costs = {ratio: count(network.model, size) for ratio, network in networks.items()}
     with tempfile.TemporaryDirectory() as text:
@@ -101,20 +120,19 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return text_table(header, list(lines.values()))
 
 
-def networks_speed(output: Path, passes: int, names: Sequence[str] = ()) -> list[Figure]:
+def networks_speed(output: Path, passes: int, names: Sequence[str]) -> list[Figure]:
     """Time every network at the size of its recipe, batch 1; writes the rows to ``output``, a CSV and a chart beside it.
 
     Args:
         output: The JSON file.
         passes: Timed passes of each contender, six times as many of small networks.
-        names: Networks, none = all but the microscopic one.
+        names: Networks.
     """
-    chosen = list(names) or [name for name in ARCHITECTURES if name != "deeplabv3_tiny"]
     rows: list[dict[str, Any]] = []
-    for name in tqdm(chosen, desc="networks", unit="network", leave=False):
+    for name in tqdm(names, desc="networks", unit="network", leave=False):
         rows += _rows(name, passes)
-    machine = machine_facts(choose_device("cpu"))
-    write_json(output, {"rows": rows, "machine": machine})
+    machine, peak = machine_facts(choose_device("cpu")), matrix_speed()
+    write_json(output, {"rows": rows, "machine": machine, "matrix_gmacs_per_second": peak})
     write_csv(list(rows[0]), [list(row.values()) for row in rows], output.with_suffix(".csv"))
     speed_chart(rows, output.with_suffix(".png"), title=f"Every network at the size of its recipe, {machine['device']}")
     print(f"\n{table(rows)}\n")
@@ -122,5 +140,6 @@ def networks_speed(output: Path, passes: int, names: Sequence[str] = ()) -> list
     if not fitting:
         return []
     best = max(fitting, key=lambda row: row["images_per_second"])
-    detail = f"{best['runtime']}, {best['size']}, batch 1, {best['ms_median']:.2f} ms"
+    detail = f"{best['runtime']}, {best['size']}, batch 1, {best['ms_median']:.2f} ms: "
+    detail += f"{best['macs'] / best['ms_median'] / 1e6:.0f} GMACs/s, a matrix product {peak:.0f}"
     return [Figure(f"{FASTEST} in float32", best["images_per_second"], "images/s", ">=", BOUND, detail)]

@@ -89,6 +89,22 @@ def architecture(name: str) -> Architecture:
     )
 
 
+def chosen_networks(text: str) -> list[str]:
+    """The networks of ``--models``: names separated by commas, or ``all`` = every one but the microscopic.
+
+    Raises:
+        UserError: for no name or an unknown one.
+    """
+    if text == "all":
+        return [name for name in ARCHITECTURES if name != "deeplabv3_tiny"]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError("--models: expected all, or names separated by commas, found none")
+    for name in names:
+        architecture(name)
+    return names
+
+
 def build_model(name: str, num_classes: int, auxiliary: bool = True) -> nn.Module:
     """Build a randomly initialized network.
 
