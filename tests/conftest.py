@@ -14,6 +14,13 @@ ROOT = Path(__file__).parent.parent
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 TINY = ["--model", "deeplabv3_tiny", "--crop_size", "64", "--workers", "0", "--batch_size", "4"]
 """Flags that make a command train the microscopic network."""
+TENSORRT = {
+    *("Add", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Concat", "Constant", "Conv", "ConvTranspose"),
+    *("DepthToSpace", "DequantizeLinear", "Div", "Gather", "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity"),
+    *("MaxPool", "Mul", "Pad", "QuantizeLinear", "ReduceMean", "Relu", "Reshape", "Resize", "Shape", "Sigmoid"),
+    *("Slice", "Squeeze", "Sub", "Unsqueeze"),
+}
+"""Operators of our graphs that TensorRT's ONNX parser documents (a part of its list)."""
 
 
 def draw_label(size: int, rng: np.random.Generator) -> np.ndarray:

@@ -24,16 +24,10 @@ from prune.models import build_model
 from prune.parity import Gate
 from prune.predict import load_predictor
 from prune.predict_torch import TorchPredictor
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TENSORRT
 from tests.test_commands import error_of, tiny_model
 
 RNG = np.random.default_rng(0)
-TENSORRT = {
-    *("Add", "ArgMax", "Cast", "Concat", "Constant", "Conv", "DequantizeLinear", "Div", "Gather", "Identity"),
-    *("MaxPool", "Mul", "QuantizeLinear", "ReduceMean", "Relu", "Reshape", "Resize", "Shape", "Slice", "Squeeze"),
-    *("Sub", "Unsqueeze", "GlobalAveragePool"),
-}
-"""Operators of our graphs that TensorRT's ONNX parser documents (a part of its list)."""
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -35,6 +36,7 @@ from prune.predict_torch import TorchPredictor
 from prune.pruning.allocation import rounded
 from prune.pruning.pruner import Hooks, PruneOutcome, prune_model
 from prune.pruning.report import layer_widths
+from tests.conftest import TENSORRT
 from tests.test_commands import error_of
 
 CPU = torch.device("cpu")
@@ -129,9 +131,10 @@ def assert_halved(dense: nn.Module, smaller: nn.Module) -> None:
 
 
 def assert_runtimes_agree(model: nn.Module, name: str, folder: Path) -> None:
-    """ONNX Runtime and OpenVINO give the network's logits at a size it was not traced at."""
+    """ONNX Runtime and OpenVINO give the network's logits at a size it was not traced at; TensorRT knows the operators."""
     expected = logits(model)["out"].numpy()
     file = write_export(Network(model, name, CRACK), Target("onnx"), folder / "network.onnx")
+    assert {node.op_type for node in onnx.load(str(file)).graph.node} <= TENSORRT
     with pytest.MonkeyPatch.context() as patch:
         # OpenVINO starts from the same ONNX file, and tracing is what takes the time.
         patch.setattr("prune.export._write_onnx", lambda network, target, copied: shutil.copy(file, copied))
