@@ -5,6 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # read by torch on import: as many threads as cores in every worker are too many
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 from PIL import Image
 

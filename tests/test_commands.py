@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import openpyxl
@@ -45,24 +46,26 @@ def error_of(main: Callable[[list[str]], None], words: list[object], capsys: pyt
     return lines[0]
 
 
-def test_the_whole_journey(data: Path, here: Path) -> None:
+def test_the_whole_journey(data: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "data").mkdir()
     (here / "data/S2DS").symlink_to(data)
-    steps = [
-        ("train.py", *TINY, "--epochs", 2, "--weights", "none"),
-        ("torchvision_pruning.py", "--pruning_ratio", 50, "--importance_type", "Taylor", "--latency_size", 64),
-        ("train.py", data / "train", data / "val", "tuned", "--pruned_model", "dense_taylor_50", *TINY, "--epochs", 1),
-        ("test.py", "--use_pruned", "--latency_size", 64),
-        ("inference.py", "--image", data / "test/Images", "--mode", "overlay", "--save_figure", "True"),
-        ("-m prune inspect", "tuned"),
-    ]
-    outputs = []
-    for step in steps:
-        finished = command(*step, cwd=here)
+
+    def script(*words: object) -> str:
+        finished = command(*words, cwd=here)
         assert finished.returncode == 0, finished.stderr
-        outputs.append(finished.stdout)
-    assert "parameters M" in outputs[1] and "-7" in outputs[1] and "share" not in outputs[1]
-    assert "prune: Taylor 50 % of channels, local, 1 step(s)" in outputs[5] and "fine-tune: on" in outputs[5]
+        return finished.stdout
+
+    script("train.py", *TINY, "--epochs", 2, "--weights", "none")
+    said = script("torchvision_pruning.py", "--pruning_ratio", 50, "--importance_type", "Taylor", "--latency_size", 64)
+    assert "parameters M" in said and "-7" in said and "share" not in said
+    tune = [str(data / "train"), str(data / "val"), "tuned", "--pruned_model", "dense_taylor_50", *TINY]
+    train.main([*tune, "--epochs", "1"])
+    script("test.py", "--use_pruned", "--latency_size", 64)
+    script("inference.py", "--image", data / "test/Images", "--mode", "overlay", "--save_figure", "True")
+    capsys.readouterr()
+    inspect.main(["tuned"])
+    card = capsys.readouterr().out
+    assert "prune: Taylor 50 % of channels, local, 1 step(s)" in card and "fine-tune: on" in card
     content = json.loads(Path("results/metrics/tuned.json").read_text())
     assert {"summary", "per_class", "confusion", "crack", "per_image", "run"} <= content.keys()
     assert {"class", "iou", "precision", "recall", "f1", "support", "boundary_f1"} <= content["per_class"][0].keys()
@@ -122,11 +125,16 @@ def test_a_network_of_two_classes_goes_through_every_verb(
     assert "has the classes Background, Crack" in error_of(train.main, [data, data, "x", *words], capsys)
 
 
-@pytest.mark.parametrize("name", ["train.py", "test.py", "torchvision_pruning.py", "inference.py", "-m prune"])
-def test_help_lists_the_flags(name: str, here: Path) -> None:
-    finished = command(name, "--help", cwd=here)
-    assert finished.returncode == 0
-    assert ("--help" in finished.stdout) or all(c in finished.stdout for c in COMMANDS)
+@pytest.mark.parametrize("verb", [train, test, prune, inference])
+def test_help_lists_the_flags(verb: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        verb.main(["--help"])
+    assert "--help" in capsys.readouterr().out
+
+
+def test_help_lists_the_commands(here: Path) -> None:
+    finished = command("-m prune", "--help", cwd=here)
+    assert finished.returncode == 0 and all(c in finished.stdout for c in COMMANDS)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ GENERATOR = torch.Generator().manual_seed(0)
 BATCH = torch.randn(2, 3, 64, 64, generator=GENERATOR), torch.randint(0, 2, (2, 64, 64), generator=GENERATOR)
 ODD = torch.randn(1, 3, 75, 90, generator=GENERATOR)
 ROUND_TO = PruneConfig.round_to
-NAMES = tuple(ARCHITECTURES)
+TWINS = ("deeplabv3_resnet101", "hrsegnet_b48", "hrsegnet_b64", "unet_resnet101")
+"""Wired like a smaller network, only deeper or wider: tested in the slow run."""
+NAMES = [pytest.param(name, marks=pytest.mark.slow if name in TWINS else ()) for name in ARCHITECTURES]
 described = functools.cache(describe)
 costs = functools.lru_cache(maxsize=4)(count)
 
@@ -317,7 +319,7 @@ def test_an_unknown_network_suggests_the_nearest() -> None:
     pytest.importorskip("segmentation_models_pytorch")
     with pytest.raises(UserError, match=r"unknown network 'hrsegnet_16', did you mean hrsegnet_b16\?") as caught:
         build_model("hrsegnet_16", 2)
-    assert "\n" not in str(caught.value) and all(name in str(caught.value) for name in NAMES)
+    assert "\n" not in str(caught.value) and all(name in str(caught.value) for name in ARCHITECTURES)
     with pytest.raises(UserError, match=r"unknown network 'unet_resnet43', did you mean unet_resnet34\?"):
         build_model("unet_resnet43", 2)
     with pytest.raises(UserError, match="unknown network 'xyz', expected one of deeplabv3_resnet101"):

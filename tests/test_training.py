@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from prune.checkpoint import load_checkpoint
+from prune.commands import prune
 from prune.commands.train import train
 from prune.config import TrainConfig
 from prune.engine.schedule import Plateau, lr_factor
@@ -135,8 +136,7 @@ def test_finetuning_keeps_the_pruned_structure_and_can_train_the_heads_only(data
     train(run(data, "dense", epochs=1))
     for word in ("Magnitude", "Taylor"):
         flags = ["--importance_type", word, "--model_name", word, "--latency_repeats", "0", "--batches", "2"]
-        finished = command("torchvision_pruning.py", *flags, "--data_dir", data, cwd=here)
-        assert finished.returncode == 0, finished.stderr
+        prune.main([*flags, "--data_dir", str(data)])
     pruned = load_checkpoint(Path("results/models/Taylor.pth")).model.state_dict()
     train(run(data, "heads", epochs=1, pruned_model="Taylor", train_pruned_fully=False))
     tuned = load_checkpoint(Path("results/models/heads.pth"))
