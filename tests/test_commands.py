@@ -329,7 +329,7 @@ def test_a_sixty_megapixel_photograph_is_segmented_in_bounded_memory(here: Path)
     tiny_model()
     Image.fromarray(np.zeros((6000, 10000, 3), dtype=np.uint8)).save("large.png")
     words = ["--image", "large.png", "--mode", "save_mask", "--save_figure"]
-    finished = command("inference.py", *words, cwd=here)
+    finished = command("inference.py", *words, cwd=here, timeout=1200)
     assert finished.returncode == 0, finished.stderr
     Image.MAX_IMAGE_PIXELS = None
     assert Image.open("results/figures/large_save_mask.png").size == (10000, 6000)

@@ -133,8 +133,12 @@ def assert_halved(dense: nn.Module, smaller: nn.Module) -> None:
 
 
 def assert_runtimes_agree(model: nn.Module, name: str, folder: Path) -> None:
-    """ONNX Runtime and OpenVINO give the network's logits at a size it was not traced at; TensorRT knows the operators."""
-    expected = logits(model)["out"].numpy()
+    """At a size it was not traced at, a network of ONNX Runtime and OpenVINO is as exact as PyTorch's; TensorRT knows it.
+
+    Round-off grows with depth, so what PyTorch's float32 logits lack to those in float64 sets the scale.
+    """
+    expected = logits(copy.deepcopy(model).double(), ODD.double())["out"].numpy()
+    rounding = np.abs(logits(model)["out"].numpy() - expected).max()
     file = write_export(Network(model, name, CRACK), Target("onnx"), folder / "network.onnx")
     assert {node.op_type for node in onnx.load(str(file)).graph.node} <= TENSORRT
     with pytest.MonkeyPatch.context() as patch:
@@ -143,7 +147,8 @@ def assert_runtimes_agree(model: nn.Module, name: str, folder: Path) -> None:
         write_export(Network(model, name, CRACK), Target("openvino"), folder / "network.xml")
     for runtime in ("onnx", "xml"):
         found = load_predictor(folder / f"network.{runtime}", threads=1).run(ODD.numpy())
-        assert found.shape == expected.shape and np.abs(found - expected).max() < 1e-4, runtime
+        assert found.shape == expected.shape, runtime
+        assert np.abs(found - expected).max() < 1e-4 + 5 * rounding, runtime
 
 
 class TestEveryNetwork:
