@@ -44,7 +44,7 @@ GENERATOR = torch.Generator().manual_seed(0)
 BATCH = torch.randn(2, 3, 64, 64, generator=GENERATOR), torch.randint(0, 2, (2, 64, 64), generator=GENERATOR)
 ODD = torch.randn(1, 3, 75, 90, generator=GENERATOR)
 ROUND_TO = PruneConfig.round_to
-TWINS = ("deeplabv3_resnet101", "hrsegnet_b48", "hrsegnet_b64", "unet_resnet101")
+TWINS = ("deeplabv3_resnet101", "hrsegnet_b32", "hrsegnet_b48", "hrsegnet_b64", "unet_resnet101")
 """Wired like a smaller network, only deeper or wider: tested in the slow run."""
 NAMES = [pytest.param(name, marks=pytest.mark.slow if name in TWINS else ()) for name in ARCHITECTURES]
 described = functools.cache(describe)
