@@ -536,7 +536,9 @@ class BenchmarkConfig:
     images: int = option(6, "evaluation: test images", low=1)
     score_size: int = option(1024, "scores: side of the image in px", low=64)
     score_repeats: int = option(9, "scores: timed repeats", low=1)
-    output: str | None = option(None, "file of the figures; none: bench.json or latency.json in results/benchmarks")
+    output: str | None = option(
+        None, "file of the figures; none: bench.json, networks_bench.json or latency.json in results/benchmarks"
+    )
 
     def __post_init__(self) -> None:
         check(self)

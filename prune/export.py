@@ -226,7 +226,10 @@ def _write_openvino(
 
 
 def _quantized_openvino(model: Any, target: Target, batches: Batches, validate: Callable[[Any], float] | None) -> Any:
-    """As for ONNX, weights take half of the 8-bit range: CPUs without VNNI saturate otherwise."""
+    """Post-training quantization, with accuracy control when there is a score to keep.
+
+    As for ONNX, weights take half of the 8-bit range: CPUs without VNNI saturate otherwise.
+    """
     nncf = _import("nncf", "openvino")
     data = nncf.Dataset(list(batches))
     advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)

@@ -58,7 +58,10 @@ def _output(config: BenchmarkConfig) -> Path:
 
 
 def benchmark(config: BenchmarkConfig) -> list[Figure]:
-    """Measure the chosen suites and write the figures with the machine's facts to ``config.output``, by default in results/benchmarks."""
+    """Measure the chosen suites and write the figures with the machine's facts to ``config.output``.
+
+    Without one they go to results/benchmarks.
+    """
     set_threads(0)
     output = _output(config)
     figures: list[Figure] = []

@@ -137,6 +137,7 @@ def _log(config: NetworksConfig, model: str) -> Path:
 
 
 def _share_cores(threads: int) -> None:
+    """Every command of this process reads how many threads it may use."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
