@@ -105,7 +105,7 @@ def parse(
     return config_class(**{**settings, **given})
 
 
-RUNTIMES = ("pytorch", "onnx", "onnx-int8", "openvino", "openvino-int8")
+RUNTIMES = ("pytorch", "onnx", "onnx-int8", "openvino", "openvino-int8", "ncnn")
 """What a pruned network can be timed on."""
 TARGETS = ("target_macs", "target_params", "target_latency_ms")
 """What a pruned network may be asked to cost; the pruning ratio is then searched for."""
@@ -408,7 +408,7 @@ class ExportConfig(DataOptions):
     """Everything ``python -m prune export`` can be told."""
 
     checkpoint: str | None = option(None, "checkpoint to export; none: the newest in results/models", positional=True)
-    to: str = option("onnx", "runtime of the file", choices=("onnx", "openvino", "pt2"))
+    to: str = option("onnx", "runtime of the file", choices=("onnx", "openvino", "ncnn", "pt2"))
     precision: str = option("fp32", "numbers in the file", choices=("fp32", "fp16", "int8"))
     size: tuple[str, ...] = option(("dynamic",), "height and width of its one input in px, or dynamic")
     argmax: bool = option(False, "make the class map inside the file")
@@ -492,13 +492,14 @@ class NetworksConfig(DataOptions):
     pruning_ratio: int = option(50, "percent of channels to remove by Taylor, 1 to 99", low=1)
     epochs: int = option(0, "of every network, 0 = as many as the budget allows", low=0)
     finetune_epochs: int = option(0, "of every pruned network, 0 = as many as of the dense one", low=0)
-    budget: float = option(3.0, "tera-MACs a training may cost; each network gets 1 to 10 epochs", low=0)
+    budget: float = option(1.0, "tera-MACs a training may cost; each network gets 1 to 10 epochs", low=0)
     batch_size: int = option(4, "crops per step", low=2)
-    crop_size: int = option(96, "side of the square crops in px", low=32)
+    crop_size: int = option(64, "side of the square crops in px", low=32)
     lr: float = option(1e-3, "peak learning rate of the dense networks", low=0)
     finetune_lr: float = option(1e-3, "peak learning rate of fine-tuning", low=0)
     val_images: int = option(20, "images the best epoch is chosen on, 0 = all", low=0)
     parity_images: int = option(16, "test images the float exports are compared on, 0 = all", low=0)
+    int8_images: int = option(64, "test images the INT8 exports are compared on, 0 = all", low=0)
     latency_size: int = option(256, "side of the square input whose latency is measured, in px", low=32)
     latency_repeats: int = option(5, "timed forward passes per network, interleaved", low=1)
     jobs: int = option(0, "networks at a time, sharing the cores; 0 = up to 4 on the CPU, 1 on a GPU", low=0)

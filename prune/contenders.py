@@ -6,7 +6,7 @@ from typing import Any
 
 from prune.errors import UserError
 from prune.files import find_model
-from prune.predict import Predictor, load_predictor
+from prune.predict import TORCH_FREE_SUFFIXES, Predictor, load_predictor
 
 WAYS = ("bf16", "compiled", "openvino")
 """``FILE:bf16`` and ``FILE:compiled`` run a checkpoint that way, ``FILE:openvino`` an ONNX file by OpenVINO."""
@@ -36,7 +36,7 @@ def open_contender(name: str, threads: int = 0, device: str = "cpu") -> Predicto
         UserError: for a missing file or runtime, and a way the file cannot be run.
     """
     file, way = split_name(name)
-    if file.suffix in (".onnx", ".xml"):
+    if file.suffix in TORCH_FREE_SUFFIXES:
         if way == "openvino":
             from prune.runtimes import OpenVinoPredictor
 

@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ from prune.runtimes import FORMAT, METADATA, VERSION
 FORMATS = {
     "onnx": (".onnx", ("fp32", "int8")),
     "openvino": (".xml", ("fp32", "fp16", "int8")),
+    "ncnn": (".ncnn.param", ("fp32", "fp16")),
     "pt2": (".pt2", ("fp32",)),
 }
 """Suffix and precisions of every target."""
@@ -38,6 +40,8 @@ OPSET = 20
 """ONNX operator set: the newest that ONNX Runtime, OpenVINO and TensorRT 10 all document."""
 TRACE_SIZE = (128, 160)
 """Height and width in px a network of any size is traced at; different, so that none is taken for the other."""
+OTHER_SIZE = (224, 192)
+"""The second size ncnn's converter sees a network at: what differs between the two depends on the image."""
 COUNT_SIZE = (512, 512)
 """Input in px that the metadata gives MACs for."""
 
@@ -86,6 +90,8 @@ class Target:
         known = FORMATS[self.runtime][1]
         if self.precision not in known:
             raise UserError(f"--precision: {self.runtime} has {', '.join(known)}, found {self.precision!r}")
+        if self.argmax and self.runtime == "ncnn":
+            raise UserError("--argmax: ncnn files give logits")
 
     @property
     def suffix(self) -> str:
@@ -247,6 +253,34 @@ def _quantized_openvino(model: Any, target: Target, batches: Batches, validate: 
     )
 
 
+def _shape(size: tuple[int, int]) -> str:
+    return f"[1,3,{size[0]},{size[1]}]f32"
+
+
+def _write_ncnn(network: Network, target: Target, file: Path) -> None:
+    """Graph (text) and weights for ncnn, made by its converter pnnx of the traced network."""
+    pnnx = _import("pnnx", "export")
+    module, size = _inference_module(network, target), target.size or TRACE_SIZE
+    example = torch.zeros(1, 3, *size)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        if target.size:  # an exported program has sizes as numbers, where a trace would compute them again
+            module = torch.export.export(module, (example,)).module()  # type: ignore[assignment]
+        torch.jit.trace(module, example, check_trace=False).save(f"{folder}/network.pt")
+        words = [pnnx.EXEC_PATH, "network.pt", f"inputshape={_shape(size)}", f"fp16={int(target.precision == 'fp16')}"]
+        words += [] if target.size else [f"inputshape2={_shape(OTHER_SIZE)}"]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+        graph, weights = Path(folder) / "network.ncnn.param", Path(folder) / "network.ncnn.bin"
+        if done.returncode or not graph.is_file() or not weights.is_file():
+            raise ValueError(f"pnnx failed: {(done.stderr or done.stdout).strip()}")
+        text = graph.read_text(encoding="utf-8").rstrip("\n")
+        foreign = [line.split()[0] for line in text.splitlines()[2:] if "." in line.split()[0]]
+        if foreign:
+            advice = "" if target.size else " for images of any size: give the one --size it shall take"
+            raise ValueError(f"ncnn has no {foreign[0]}{advice}")
+        file.write_text(f"{text}\n{METADATA} {metadata(network, target)}\n", encoding="utf-8")
+        shutil.move(weights, file.with_suffix(".bin"))
+
+
 def _import(name: str, extra: str, also: str = "") -> Any:
     """Import an optional package, or say which extra to install."""
     import importlib
@@ -273,7 +307,7 @@ def export(
     Args:
         network: What to export; it is not changed.
         target: Runtime, precision, size.
-        file: Where to; the suffix is the runtime's.
+        file: Where to; its name ends in ``target.suffix``.
         batches: Normalized photographs float32 (1, 3, H, W) for the calibration of INT8.
         validate: OpenVINO with ``max_drop``: scores a compiled model, higher is better.
 
@@ -283,13 +317,13 @@ def export(
     if target.precision == "int8" and not batches:
         raise UserError("int8 needs photographs to calibrate with, found none")
     with _quiet(), tempfile.TemporaryDirectory() as name:
-        written = Path(name) / f"{file.stem}{target.suffix}"
+        written = Path(name) / file.name
         try:
             _write(network, target, written, batches, validate)
         except (RuntimeError, ValueError, TypeError) as error:
             raise UserError(f"{network.file}: cannot be exported to {target.runtime}: {first_line(error)}") from error
-        for part in sorted(Path(name).glob(f"{file.stem}.*")):  # of OpenVINO the weights before the network
-            with atomic_path(file.with_suffix(part.suffix)) as temporary:
+        for part in sorted(Path(name).iterdir()):  # of OpenVINO and ncnn the weights before the network
+            with atomic_path(file.with_name(part.name)) as temporary:
                 shutil.move(part, temporary)
     return file
 
@@ -302,6 +336,8 @@ def _write(
         torch.export.save(_program(network, target), file, extra_files=extra)
     elif target.runtime == "openvino":
         _write_openvino(network, target, file, batches, validate)
+    elif target.runtime == "ncnn":
+        _write_ncnn(network, target, file)
     elif target.precision == "int8":
         _quantize_onnx(network, target, file, batches)
     else:
@@ -316,7 +352,7 @@ def runtime_latency(network: Network, size: tuple[int, int], runtime: str, repea
     Args:
         network: What to time.
         size: Height and width of the input in px.
-        runtime: ``onnx``, ``onnx-int8``, ``openvino`` or ``openvino-int8``.
+        runtime: ``onnx``, ``onnx-int8``, ``openvino``, ``openvino-int8`` or ``ncnn``.
         repeats: Timed passes.
 
     Raises:

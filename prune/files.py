@@ -80,6 +80,6 @@ def find_model(name: str | Path) -> Path:
 
 
 def file_mib(file: Path) -> float:
-    """Size of a model file in MiB, an OpenVINO network with its weights."""
-    parts = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
+    """Size of a model file in MiB, an OpenVINO or ncnn network with its weights."""
+    parts = [file, file.with_suffix(".bin")] if file.suffix in (".xml", ".param") else [file]
     return sum(part.stat().st_size for part in parts if part.is_file()) / 2**20

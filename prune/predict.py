@@ -1,6 +1,6 @@
 """Image in, logits or class map at the image's own size out, in bounded memory whatever that size is.
 
-Needs NumPy only; the runtimes (PyTorch, ONNX Runtime, OpenVINO) are behind one call and are imported when they are used.
+Needs NumPy only; the runtimes (PyTorch, ONNX Runtime, OpenVINO, ncnn) are behind one call and are imported when they are used.
 """
 
 import itertools
@@ -28,7 +28,9 @@ SIGMA = 1 / 8
 where the network sees least around it (as in nnU-Net, Isensee et al. 2021)."""
 FAINTEST = 1e-3
 """Smallest weight: where only corners of tiles meet, the quotient must stay well defined."""
-EXPORT_SUFFIXES = (".onnx", ".xml", ".pt2")
+TORCH_FREE_SUFFIXES = (".onnx", ".xml", ".param")
+"""Of files that run without PyTorch: ONNX, OpenVINO, ncnn."""
+EXPORT_SUFFIXES = (*TORCH_FREE_SUFFIXES, ".pt2")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Card:
         preprocessing: What must happen to an image first.
         architecture: Its name, or how it is known.
         history: How it came about, as sentences.
-        runtime: What runs it: pytorch, onnx, openvino, pt2.
+        runtime: What runs it: pytorch, onnx, openvino, ncnn, pt2.
         precision: fp32, fp16, int8.
         size: The one (height, width) in px it accepts, None = any.
         parameters: Weights of the inference network, None = unknown.
@@ -166,7 +168,7 @@ def load_predictor(file: Path, *, threads: int = 0, classes: ClassSet | None = N
     """The network of any file this project writes, ready for prediction.
 
     Args:
-        file: A checkpoint (.pth) or an export (.onnx, .xml, .pt2).
+        file: A checkpoint (.pth) or an export (.onnx, .xml, .ncnn.param, .pt2).
         threads: CPU threads of the runtime, 0 = all cores.
         classes: What the outputs of a file without our metadata mean.
         torch_options: Of ``prune.predict_torch.TorchPredictor``, for files PyTorch runs.
@@ -184,6 +186,10 @@ def load_predictor(file: Path, *, threads: int = 0, classes: ClassSet | None = N
         from prune.runtimes import OpenVinoPredictor
 
         return OpenVinoPredictor(file, threads, classes)
+    if file.suffix == ".param":
+        from prune.runtimes import NcnnPredictor
+
+        return NcnnPredictor(file, threads, classes)
     try:
         from prune.predict_torch import open_torch
     except ImportError as error:

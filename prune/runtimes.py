@@ -1,4 +1,4 @@
-"""ONNX Runtime and OpenVINO: files that run without PyTorch, and what they say about themselves."""
+"""ONNX Runtime, OpenVINO and ncnn: files that run without PyTorch, and what they say about themselves."""
 
 import json
 import os
@@ -17,6 +17,8 @@ from prune.predict import Card, Predictor
 METADATA = "prune_metadata"
 """Key of the metadata inside a file: one JSON object, see ``card_from_metadata``."""
 FORMAT, VERSION = "prune-export", 1
+NCNN_MAGIC = "7767517"
+"""First line of every ncnn graph."""
 
 
 def card_from_metadata(stored: Mapping[str, Any], file: Path, runtime: str) -> Card:
@@ -125,7 +127,10 @@ class OpenVinoPredictor(Predictor):
             # An ONNX file's own metadata lies under the name of its framework.
             places = [place for place in ([METADATA], ["framework", METADATA]) if model.has_rt_info(place)]
             text = model.get_rt_info(places[0]).astype(str) if places else None
-            settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": _threads(threads)}
+            settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": _threads(threads)}
+            if _threads(threads) < (os.cpu_count() or 1):
+                # Pinned threads of two processes would share one core and leave the other idle.
+                settings["ENABLE_CPU_PINNING"] = False
             self.compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise UserError(f"{file}: expected an OpenVINO network, found: {first_line(error)}") from error
@@ -136,3 +141,54 @@ class OpenVinoPredictor(Predictor):
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits float32 (1, C, H, W)."""
         return votes(self.compiled(batch)[0], len(self.classes))
+
+
+def _ncnn_metadata(file: Path) -> str | None:
+    """Our metadata: one line behind the layers of the graph, where ncnn has stopped reading."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: expected an ncnn network as text, found: {first_line(error)}") from error
+    if not lines or lines[0].strip() != NCNN_MAGIC:
+        raise UserError(f"{file}: expected an ncnn network, its first line {NCNN_MAGIC} is missing")
+    words = lines[-1].partition(" ")
+    return words[2] if words[0] == METADATA else None
+
+
+class NcnnPredictor(Predictor):
+    """An ncnn network (.ncnn.param with its .ncnn.bin) on the CPU; it takes one image at a time.
+
+    Args:
+        file: The .ncnn.param file.
+        threads: CPU threads, 0 = all cores.
+        classes: What the outputs of a file without our metadata mean.
+    """
+
+    def __init__(self, file: Path, threads: int = 0, classes: ClassSet | None = None) -> None:
+        try:
+            import ncnn
+        except ImportError as error:
+            raise UserError(f"{file}: needs ncnn: pip install prune-crackseg[ncnn]") from error
+        weights = file.with_suffix(".bin")
+        if not weights.is_file():
+            raise UserError(f"{file}: its weights {weights.name} are missing beside it")
+        self.card = _card(_ncnn_metadata(file), file, "ncnn", classes, None)
+        self.mat, self.net = ncnn.Mat, ncnn.Net()
+        options, half = self.net.opt, self.card.precision == "fp16"
+        options.num_threads = _threads(threads)
+        options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = half
+        if self.net.load_param(str(file)) or self.net.load_model(str(weights)):
+            raise UserError(f"{file}: expected an ncnn network, found one that cannot be loaded")
+        self.names = self.net.input_names()[0], self.net.output_names()[0]
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits float32 (N, C, H, W)."""
+        return np.stack([self._one(image) for image in batch])
+
+    def _one(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        extractor = self.net.create_extractor()
+        extractor.input(self.names[0], self.mat(np.ascontiguousarray(image)))
+        failed, logits = extractor.extract(self.names[1])
+        if failed:
+            raise UserError(f"{self.card.file}: ncnn cannot run it on {image.shape[2]}x{image.shape[1]} px")
+        return np.array(logits)

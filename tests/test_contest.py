@@ -1,6 +1,7 @@
 """Networks timed against each other: turns, medians, memory, and the table a person reads."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from prune.commands import benchmark
 from prune.contenders import open_contender, split_name
 from prune.data.labels import S2DS
-from prune.latency import Timing, time_predictors
+from prune.latency import Timing, throughput, time_predictors
 from prune.predict import Card, Predictor
 from prune.report.charts import latency_chart
 from tests.test_commands import error_of, tiny_model
@@ -37,6 +38,23 @@ def test_contenders_take_turns_and_warm_up_passes_do_not_count() -> None:
     rounds = [[name for name, _ in log[i : i + 4]] for i in range(2, 22, 4)]
     assert all(four in (["a", "a", "b", "b"], ["b", "b", "a", "a"]) for four in rounds)
     assert dict(log) == {"a": (2, 3, 32, 48), "b": (2, 3, 8, 16)}
+
+
+class Sleeping(Predictor):
+    """Takes 20 ms and no core."""
+
+    def __init__(self) -> None:
+        self.card = Card("sleeping", Path("sleeping"), S2DS)
+
+    def run(self, batch: np.ndarray) -> Any:
+        assert batch.shape == (1, 3, 8, 16)
+        time.sleep(0.02)
+
+
+def test_throughput_adds_up_over_the_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prune.latency.TURN_SECONDS", 0.1)
+    found = throughput({"one": [Sleeping()], "three": [Sleeping() for _ in range(3)]}, (8, 16), 3)
+    assert 25 < found["one"] <= 50 and 2 * found["one"] < found["three"] <= 150
 
 
 def test_a_timing_is_its_median_with_an_interval() -> None:

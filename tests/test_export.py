@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,11 +17,13 @@ from PIL import Image
 
 from prune.checkpoint import Network, load_checkpoint, save_checkpoint
 from prune.commands import compare, export, inference, test, train
-from prune.data.labels import S2DS
+from prune.data.labels import CRACK, S2DS
 from prune.data.preprocessing import Preprocessing
+from prune.errors import UserError
 from prune.export import Target, metadata
 from prune.export import export as write_export
 from prune.models import build_model
+from prune.models.unet import UNet
 from prune.parity import Gate
 from prune.predict import load_predictor
 from prune.predict_torch import TorchPredictor
@@ -28,6 +31,7 @@ from tests.conftest import ROOT, TENSORRT
 from tests.test_commands import error_of, tiny_model
 
 RNG = np.random.default_rng(0)
+FIXED = (64, 96)
 
 
 @pytest.fixture(scope="module")
@@ -50,23 +54,41 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_export(load_checkpoint(trained), Target("onnx"), tmp_path_factory.mktemp("exported") / "tiny.onnx")
 
 
+@pytest.fixture(scope="module")
+def plain(trained: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Path]:
+    """ONNX files by the size they take."""
+    fixed = tmp_path_factory.mktemp("fixed") / "tiny.onnx"
+    return {None: exported, FIXED: write_export(load_checkpoint(trained), Target("onnx", size=FIXED), fixed)}
+
+
 def photo(height: int = 70, width: int = 101) -> np.ndarray:
     return RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 CASES = [
     ("onnx", "fp32", None),
-    ("onnx", "int8", (64, 96)),
-    ("openvino", "fp16", (64, 96)),
+    ("onnx", "int8", FIXED),
+    ("openvino", "fp16", FIXED),
     ("openvino", "int8", None),
+    ("ncnn", "fp32", None),
+    pytest.param("ncnn", "fp16", FIXED, marks=pytest.mark.slow),
     ("pt2", "fp32", None),
 ]
 
 
 @pytest.mark.parametrize(("runtime", "precision", "size"), CASES)
 def test_every_runtime_gives_what_the_network_gives(
-    trained: Path, data: Path, tmp_path: Path, runtime: str, precision: str, size: tuple[int, int] | None
+    trained: Path,
+    plain: dict[Any, Path],
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    runtime: str,
+    precision: str,
+    size: tuple[int, int] | None,
 ) -> None:
+    # OpenVINO and INT8 start from the same ONNX file, and tracing is what takes the time.
+    monkeypatch.setattr("prune.export._write_onnx", lambda _, target, file: shutil.copy(plain[target.size], file))
     network = load_checkpoint(trained)
     photos = [np.array(Image.open(file)) for file in sorted((data / "train/Images").iterdir())]
     batches = [Preprocessing().normalize(np.tile(p, (1, 2, 1))[:64, :96]) for p in photos]
@@ -204,6 +226,41 @@ def test_mistakes_in_exporting(data: Path, here: Path, capsys: pytest.CaptureFix
     )
 
 
+@pytest.fixture(scope="module")
+def for_ncnn(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network for ncnn, for images of any size."""
+    return write_export(load_checkpoint(trained), Target("ncnn"), tmp_path_factory.mktemp("ncnn") / "a.ncnn.param")
+
+
+def test_mistakes_with_ncnn(for_ncnn: Path, here: Path) -> None:
+    graph, weights = for_ncnn.read_text().splitlines(keepends=True), for_ncnn.with_suffix(".bin").read_bytes()
+    file = here / "b.ncnn.param"
+
+    def mistake(text: str, content: bytes) -> str:
+        file.write_text(text)
+        file.with_suffix(".bin").write_bytes(content)
+        with pytest.raises(UserError) as raised:
+            load_predictor(file)
+        return str(raised.value)
+
+    whole = "".join(graph)
+    assert "cannot be loaded" in mistake(whole, weights[: len(weights) // 2])
+    assert "cannot be loaded" in mistake("".join([*graph[:9], graph[-1]]), weights)
+    assert "its first line 7767517 is missing" in mistake("a graph", weights)
+    assert "the metadata is damaged" in mistake(whole.replace('"version"', '"revision"'), weights)
+    assert "add --classes" in mistake("".join(graph[:-1]), weights)
+    assert np.isfinite(load_predictor(file, classes=S2DS).run(np.zeros((2, 3, 48, 80), np.float32))).all()
+    file.with_suffix(".bin").unlink()
+    with pytest.raises(UserError, match=r"its weights b\.ncnn\.bin are missing"):
+        load_predictor(file)
+    with pytest.raises(UserError, match="ncnn files give logits"):
+        Target("ncnn", argmax=True)
+    unet = Network(UNet(2, widths=(8, 16)), "unet", CRACK)
+    with pytest.raises(UserError, match="for images of any size: give the one --size"):
+        write_export(unet, Target("ncnn"), here / "unet.ncnn.param")
+    assert not (here / "unet.ncnn.param").exists()
+
+
 def test_a_network_of_another_tool_needs_its_classes(
     exported: Path, data: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,9 +277,13 @@ def test_a_network_of_another_tool_needs_its_classes(
     assert "3 image(s)" in capsys.readouterr().out
 
 
-def test_an_edge_box_needs_numpy_pillow_and_onnxruntime_only(exported: Path, data: Path, here: Path) -> None:
-    shutil.copy(exported, "tiny.onnx")
-    allowed = ["numpy", "PIL", "onnxruntime", "prune"]
+@pytest.mark.parametrize("runtime", ["onnxruntime", "ncnn"])
+def test_an_edge_box_needs_numpy_pillow_and_one_runtime_only(
+    runtime: str, exported: Path, for_ncnn: Path, data: Path, here: Path
+) -> None:
+    for file in (exported, for_ncnn, for_ncnn.with_suffix(".bin")):
+        shutil.copy(file, file.name)
+    allowed = ["numpy", "PIL", runtime, "prune"]
     blocked = f"""
 import importlib.abc, runpy, sys
 class Blocker(importlib.abc.MetaPathFinder):
@@ -235,7 +296,8 @@ sys.path.insert(0, {str(ROOT)!r})
 runpy.run_path({str(ROOT / "inference.py")!r}, run_name="__main__")
 """
     Path("box.py").write_text(blocked)
-    words = ["--state_dict", "tiny.onnx", "--image", data / "test/Images", "--mode", "overlay", "--save_figure"]
+    name = {"onnxruntime": exported.name, "ncnn": for_ncnn.name}[runtime]
+    words = ["--state_dict", name, "--image", data / "test/Images", "--mode", "overlay", "--save_figure"]
     finished = subprocess.run([sys.executable, "box.py", *map(str, words)], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     assert len(list(Path("results/figures").glob("*_overlay.png"))) == 3

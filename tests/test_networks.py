@@ -135,6 +135,7 @@ def assert_halved(dense: nn.Module, smaller: nn.Module) -> None:
 def assert_runtimes_agree(model: nn.Module, name: str, folder: Path) -> None:
     """At a size it was not traced at, a network of ONNX Runtime and OpenVINO is as exact as PyTorch's; TensorRT knows it.
 
+    Of ncnn at the size it was made for: the U-Nets' padding has to be known to its converter.
     Round-off grows with depth, so what PyTorch's float32 logits lack to those in float64 sets the scale.
     """
     expected = logits(copy.deepcopy(model).double(), ODD.double())["out"].numpy()
@@ -145,7 +146,8 @@ def assert_runtimes_agree(model: nn.Module, name: str, folder: Path) -> None:
         # OpenVINO starts from the same ONNX file, and tracing is what takes the time.
         patch.setattr("prune.export._write_onnx", lambda network, target, copied: shutil.copy(file, copied))
         write_export(Network(model, name, CRACK), Target("openvino"), folder / "network.xml")
-    for runtime in ("onnx", "xml"):
+    write_export(Network(model, name, CRACK), Target("ncnn", size=tuple(ODD.shape[2:])), folder / "network.ncnn.param")
+    for runtime in ("onnx", "xml", "ncnn.param"):
         found = load_predictor(folder / f"network.{runtime}", threads=1).run(ODD.numpy())
         assert found.shape == expected.shape, runtime
         assert np.abs(found - expected).max() < 1e-4 + 5 * rounding, runtime

@@ -140,7 +140,7 @@ def _reference(network: Network, size: tuple[int, int] | None) -> TorchPredictor
 
 def _output(config: ExportConfig, network: Network, target: Target) -> Path:
     if config.output:
-        if Path(config.output).suffix != target.suffix:
+        if not Path(config.output).name.endswith(target.suffix):
             raise UserError(f"--output: expected a file name ending in {target.suffix}, found {config.output!r}")
         return Path(config.output)
     stem = network.file.stem if network.file else network.architecture
@@ -215,5 +215,5 @@ def _report(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, export, print how the file compares."""
-    description = "Export a checkpoint to ONNX, OpenVINO or a PyTorch program, and compare the file with it."
+    description = "Export a checkpoint to ONNX, OpenVINO, ncnn or a PyTorch program, and compare the file with it."
     print(export_checkpoint(parse(ExportConfig, description, argv, "python -m prune export")))

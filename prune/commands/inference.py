@@ -16,7 +16,7 @@ from prune.data.layout import OFFICIAL_SUFFIX
 from prune.data.masks import classes_called
 from prune.errors import PartlyDone, UserError
 from prune.files import check_writable, find_model
-from prune.predict import Predictor, load_predictor
+from prune.predict import TORCH_FREE_SUFFIXES, Predictor, load_predictor
 from prune.progress import progress
 from prune.report.figures import require_display, save_image, show
 
@@ -92,7 +92,7 @@ def _predictor(config: InferenceConfig) -> Predictor:
     classes = classes_called(config.classes) if config.classes else None
     if config.state_dict:
         file = find_model(config.state_dict)
-        if file.suffix in (".onnx", ".xml"):
+        if file.suffix in TORCH_FREE_SUFFIXES:
             return load_predictor(file, threads=config.threads, classes=classes)
     try:
         from prune.checkpoint import newest_model

@@ -125,9 +125,8 @@ def _run_one(config: NetworksConfig, model: str, epochs: int, data: Path) -> Non
     untimed = ["--latency_size", config.latency_size, "--latency_repeats", 0]
     files: list[Any] = ["--weights", names.dense, names.tuned, "--output", names.comparison.with_suffix(".xlsx")]
     journal.run(names.comparison, "test.py", data, *files, *untimed, *reading)
-    for precision in ("fp32", "int8"):
-        options: list[Any] = ["--precision", precision, "--data", data, *reading]
-        options += ["--parity_images", config.parity_images] if precision == "fp32" else []
+    for precision, compared in (("fp32", config.parity_images), ("int8", config.int8_images)):
+        options: list[Any] = ["--precision", precision, "--data", data, *reading, "--parity_images", compared]
         journal.attempt(names.exported(precision), "-m prune export", names.tuned, "--to", "onnx", *options)
 
 
