@@ -1,5 +1,6 @@
 """``python -m prune benchmark --suite networks``: the speed of every network, dense and pruned, on every runtime."""
 
+import json
 import os
 import tempfile
 import time
@@ -22,7 +23,7 @@ from prune.export import Target, export
 from prune.files import file_mib, write_json
 from prune.hardware import choose_device, machine_facts
 from prune.latency import throughput, time_predictors
-from prune.models import architecture, build_model
+from prune.models import ARCHITECTURES, architecture, build_model
 from prune.models.cost import count
 from prune.predict_torch import TorchPredictor
 from prune.pruning.pruner import prune_model
@@ -105,7 +106,7 @@ def _exported(network: Network, ratio: int, folder: Path, size: tuple[int, int])
 
 
 def _rows(name: str, passes: int) -> list[dict[str, Any]]:
-    """Every runtime of one network, dense and pruned, timed in turns; the dense one in eager PyTorch is the baseline."""
+    """Every runtime of one network, dense and pruned; the dense one in eager PyTorch is the baseline."""
     side = architecture(name).size
     size, networks = (side, side), {ratio: _network(name, ratio) for ratio in (0, RATIO)}
     costs = {ratio: count(network.model, size) for ratio, network in networks.items()}
@@ -144,43 +145,67 @@ def _rows(name: str, passes: int) -> list[dict[str, Any]]:
 
 def _fastest(row: dict[str, Any]) -> float:
     """Images per second, one after the other or one per core, whichever is more."""
-    return max(row["images_per_second"], row["images_per_second_one_per_core"] or 0.0)
+    return max(row["images_per_second"], row.get("images_per_second_one_per_core") or 0.0)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Milliseconds of every runtime, a line per network and channel ratio."""
+    """Milliseconds of every runtime, a line per network and channel ratio; empty where one was not measured."""
     kinds = list(dict.fromkeys((row["runtime"], row["precision"]) for row in rows))
-    lines: dict[tuple[str, float], list[Any]] = {}
+    lines: dict[tuple[str, float], dict[tuple[str, str], dict[str, Any]]] = {}
     for row in rows:
-        head = [row["name"], row["size"], f"{row['channel_ratio']:.0%}", f"{row['parameters'] / 1e6:.2f}"]
-        line = lines.setdefault((row["name"], row["channel_ratio"]), [*head, f"{row['macs'] / 1e9:.2f}"])
-        line.append(f"{row['ms_median']:.1f}")
-    for (name, ratio), line in lines.items():
-        fitting = [
-            row for row in rows if (row["name"], row["channel_ratio"], row["precision"]) == (name, ratio, "fp32")
-        ]
-        best = max(fitting, key=_fastest)
-        line.append(f"{_fastest(best):.3g} {best['runtime']}")
+        lines.setdefault((row["name"], row["channel_ratio"]), {})[row["runtime"], row["precision"]] = row
+    cells = []
+    for (name, ratio), found in lines.items():
+        first = next(iter(found.values()))
+        best = max((row for row in found.values() if row["precision"] == "fp32"), key=_fastest)
+        head = [name, first["size"], f"{ratio:.0%}", f"{first['parameters'] / 1e6:.2f}", f"{first['macs'] / 1e9:.2f}"]
+        times = (f"{found[kind]['ms_median']:.1f}" if kind in found else "" for kind in kinds)
+        cells.append([*head, *times, f"{_fastest(best):.3g} {best['runtime']}"])
     header = ["network", "px", "removed", "parameters M", "MACs G", *(" ".join(kind) + " ms" for kind in kinds)]
-    return text_table([*header, "best fp32, images/s"], list(lines.values()))
+    return text_table([*header, "best fp32, images/s"], cells)
+
+
+def _stored(output: Path, machine: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of an earlier run on the same machine."""
+    try:
+        content = json.loads(output.read_text(encoding="utf-8"))
+        return content["rows"] if content["machine"] == machine else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _write(output: Path, rows: Sequence[dict[str, Any]], machine: dict[str, Any]) -> None:
+    write_json(output, {"rows": rows, "machine": machine})
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    write_csv(keys, [[row.get(key) for key in keys] for row in rows], output.with_suffix(".csv"))
+    speed_chart(rows, output.with_suffix(".png"), title=f"Every network at the size of its recipe, {machine['device']}")
 
 
 def networks_speed(output: Path, passes: int, names: Sequence[str]) -> list[Figure]:
     """Time every network at the size of its recipe, batch 1; writes the rows to ``output``, a CSV and a chart beside it.
+
+    Contenders of one network take turns; rows of other networks in the file stay when they are of the same machine.
 
     Args:
         output: The JSON file.
         passes: Timed passes of each contender, six times as many of small networks.
         names: Networks.
     """
-    rows: list[dict[str, Any]] = []
+    machine = machine_facts(choose_device("cpu"))
+    order, rows = list(ARCHITECTURES), _stored(output, machine)
     for name in tqdm(names, desc="networks", unit="network", leave=False):
-        rows += _rows(name, passes)
-    machine, peak = machine_facts(choose_device("cpu")), matrix_speed()
-    write_json(output, {"rows": rows, "machine": machine, "matrix_gmacs_per_second": peak})
-    write_csv(list(rows[0]), [list(row.values()) for row in rows], output.with_suffix(".csv"))
-    speed_chart(rows, output.with_suffix(".png"), title=f"Every network at the size of its recipe, {machine['device']}")
+        measured = _rows(name, passes)
+        peak = matrix_speed()
+        rows = [row for row in rows if row["name"] != name]
+        rows += [row | {"matrix_gmacs_per_second": peak} for row in measured]
+        rows.sort(key=lambda row: order.index(row["name"]))
+        _write(output, rows, machine)
     print(f"\n{table(rows)}\n")
+    return _bounds([row for row in rows if row["name"] in names])
+
+
+def _bounds(rows: Sequence[dict[str, Any]]) -> list[Figure]:
+    """The figure to reach, with what was found."""
     fitting = [r for r in rows if (r["name"], r["channel_ratio"], r["precision"]) == (FASTEST, 0, "fp32")]
     if not fitting:
         return []
@@ -188,5 +213,6 @@ def networks_speed(output: Path, passes: int, names: Sequence[str]) -> list[Figu
     per_core = best["images_per_second_one_per_core"] or 0.0
     detail = f"{best['runtime']}, {best['size']}, batch 1, one image per core: {per_core:.0f}; one after the other: "
     detail += f"{alone['runtime']} {alone['images_per_second']:.0f} ({alone['ms_median']:.2f} ms, "
-    detail += f"{alone['macs'] / alone['ms_median'] / 1e6:.0f} GMACs/s, a matrix product {peak:.0f})"
+    detail += f"{alone['macs'] / alone['ms_median'] / 1e6:.0f} GMACs/s, "
+    detail += f"a matrix product {alone['matrix_gmacs_per_second']:.0f})"
     return [Figure(f"{FASTEST} in float32", _fastest(best), "images/s", ">=", BOUND, detail)]
