@@ -259,6 +259,11 @@ def test_mistakes_with_ncnn(for_ncnn: Path, here: Path) -> None:
     with pytest.raises(UserError, match="for images of any size: give the one --size"):
         write_export(unet, Target("ncnn"), here / "unet.ncnn.param")
     assert not (here / "unet.ncnn.param").exists()
+    for size in ((64, 96), (61, 90)):  # without and with padding
+        fixed = write_export(unet, Target("ncnn", size=size), here / "unet.ncnn.param")
+        batch = RNG.standard_normal((1, 3, *size)).astype(np.float32)
+        expected = TorchPredictor(unet, torch.device("cpu")).run(batch).numpy()
+        assert np.abs(load_predictor(fixed).run(batch) - expected).max() < 1e-4 * np.abs(expected).max() + 1e-5
 
 
 def test_a_network_of_another_tool_needs_its_classes(

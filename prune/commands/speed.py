@@ -35,7 +35,7 @@ RATIO = 50
 SMALL_MACS = 5e9
 """Networks below this many MACs are timed six times as often, and with one image per core at a time: their passes are
 short, and cores that share one of their layers mostly wait for each other."""
-THROUGHPUT_ROUNDS = 9
+THROUGHPUT_ROUNDS = 15
 """Rounds in which images per second with one per core are measured."""
 FASTEST, BOUND = "hrsegnet_b16", 120.0
 """The network that must reach this many images per second in float32."""
