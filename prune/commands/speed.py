@@ -201,7 +201,7 @@ def networks_speed(output: Path, passes: int, names: Sequence[str]) -> list[Figu
         rows.sort(key=lambda row: order.index(row["name"]))
         _write(output, rows, machine)
     print(f"\n{table(rows)}\n")
-    return _bounds([row for row in rows if row["name"] in names])
+    return _bounds(rows)
 
 
 def _bounds(rows: Sequence[dict[str, Any]]) -> list[Figure]:
