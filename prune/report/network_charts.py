@@ -117,7 +117,7 @@ def speed_chart(rows: Sequence[Row], path: Path, *, title: str = "") -> Path:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.set_xlabel("images per second")
+    axes.set_xlabel("images per second, one after the other")
     plain(axes)
     axes.grid(axis="x", which="both", alpha=0.25, linewidth=0.6)
     handles = [
