@@ -73,6 +73,18 @@ def votes(output: NDArray[Any], classes: int) -> NDArray[np.float32]:
     return (class_map[:, None] == np.arange(classes)[:, None, None]).astype(np.float32)
 
 
+def _weights(file: Path) -> Path:
+    """The weights beside a network of two files.
+
+    Raises:
+        UserError: when they are missing.
+    """
+    weights = file.with_suffix(".bin")
+    if not weights.is_file():
+        raise UserError(f"{file}: its weights {weights.name} are missing beside it")
+    return weights
+
+
 class OnnxPredictor(Predictor):
     """An ONNX file run by ONNX Runtime on the CPU.
 
@@ -119,8 +131,8 @@ class OpenVinoPredictor(Predictor):
             import openvino
         except ImportError as error:
             raise UserError(f"{file}: needs OpenVINO: pip install prune-crackseg[openvino]") from error
-        if file.suffix == ".xml" and not file.with_suffix(".bin").is_file():
-            raise UserError(f"{file}: its weights {file.with_suffix('.bin').name} are missing beside it")
+        if file.suffix == ".xml":
+            _weights(file)
         try:
             core = openvino.Core()
             model = core.read_model(str(file))
@@ -169,9 +181,7 @@ class NcnnPredictor(Predictor):
             import ncnn
         except ImportError as error:
             raise UserError(f"{file}: needs ncnn: pip install prune-crackseg[ncnn]") from error
-        weights = file.with_suffix(".bin")
-        if not weights.is_file():
-            raise UserError(f"{file}: its weights {weights.name} are missing beside it")
+        weights = _weights(file)
         self.card = _card(_ncnn_metadata(file), file, "ncnn", classes, None)
         self.mat, self.net = ncnn.Mat, ncnn.Net()
         options, half = self.net.opt, self.card.precision == "fp16"
