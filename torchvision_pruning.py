@@ -2,8 +2,7 @@
 
 import sys
 
-from prune.commands.prune import main
-from prune.errors import run
+from prune.verbs import script
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(script("prune"))

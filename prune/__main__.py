@@ -1,24 +1,12 @@
 """``python -m prune COMMAND``: everything that is not one of the four scripts."""
 
-import importlib
 import sys
 
 from prune.errors import UserError, run
+from prune.verbs import VERBS, call
 
-COMMANDS = {
-    "prepare": "convert the official S2DS download or color labels into the documented layout",
-    "dataset": "check a data set of any layout: sizes, classes, mask problems, duplicates, a contact sheet",
-    "synthesize": "draw S2DS-like images and labels",
-    "score": "score masks made by any program against labels",
-    "compare": "compare evaluations of several networks on the same images",
-    "export": "export a checkpoint to ONNX, OpenVINO or a PyTorch program",
-    "inspect": "print a checkpoint as a card",
-    "models": "list the networks that can be trained, or show the layers of one",
-    "study": "train once, prune by several criteria, fine-tune each, test, tabulate",
-    "networks": "train, prune, fine-tune, test and export every network on one data set, tabulate",
-    "demo": "the whole journey on synthetic images in a few minutes",
-    "benchmark": "time networks of any runtime, or measure the project's own speed and memory",
-}
+COMMANDS = {name: verb.description for name, verb in VERBS.items() if not verb.script}
+"""What each command does, by its name."""
 
 
 def main() -> None:
@@ -34,7 +22,7 @@ def main() -> None:
         return
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}: expected one of {', '.join(COMMANDS)}")
-    importlib.import_module(f"prune.commands.{name}").main(sys.argv[2:])
+    call(name, sys.argv[2:])
 
 
 if __name__ == "__main__":

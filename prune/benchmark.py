@@ -8,29 +8,17 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
-from prune.config import TrainConfig
-from prune.data.dataset import Batch, SegmentationDataset, checked, training_loader
-from prune.data.layout import find_split
 from prune.data.synthetic import draw_scene
-from prune.data.transforms import Augmentation, training_transform
-from prune.engine.training import Stepper, make_optimizer
-from prune.hardware import autocast_type
-from prune.losses import make_loss
 from prune.metrics.crack import CrackSettings, boundary_counts, count_crack
 from prune.metrics.distance import within
 from prune.metrics.thinning import thin
-from prune.models import build_model
 
 CRACK_SEEDS = 4
 """Synthetic photographs whose cracks are laid over each other, so that about 1 % of the pixels is crack."""
@@ -51,95 +39,6 @@ class Figure:
     def kept(self) -> bool:
         """Whether the bound holds."""
         return self.value >= self.bound if self.relation == ">=" else self.value <= self.bound
-
-
-def _batch(batch_size: int, crop_size: int) -> Batch:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch_size, 3, crop_size, crop_size, generator=generator)
-    return images, torch.randint(0, 7, (batch_size, crop_size, crop_size), generator=generator)
-
-
-def _naive_step(model: nn.Module, batch: Batch) -> Callable[[], None]:
-    """The textbook loop: float32, NCHW, Adam, cross entropy on both heads."""
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        output = model(batch[0])
-        (F.cross_entropy(output["out"], batch[1]) + 0.4 * F.cross_entropy(output["aux"], batch[1])).backward()
-        optimizer.step()
-
-    return step
-
-
-def _own_step(model: nn.Module, batch: Batch, compiled: bool = False) -> Callable[[], None]:
-    """What ``train.py`` does with its defaults on this machine."""
-    device = torch.device("cpu")
-    config = TrainConfig(optimizer="adam", loss="ce")
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if compiled:
-        model.compile()
-    stepper = Stepper(model, make_loss("ce"), device, autocast_type("auto", device), config.channels_last)
-    optimizer = make_optimizer(model, config)
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        stepper(batch).backward()
-        optimizer.step()
-
-    return step
-
-
-def loading_speed(folder: Path, crop_size: int, batch_size: int) -> float:
-    """Augmented training crops per second that two worker processes make of the images of a split, read from disk."""
-    split = find_split(folder, None, role="train")
-    dataset = SegmentationDataset(split, training_transform(Augmentation(crop_size)))
-    loader = training_loader(dataset, batch_size, workers=2)
-    for _ in loader:  # starts the workers and fills the file cache
-        pass
-    start = time.perf_counter()
-    batches = sum(1 for _ in range(3) for _ in checked(loader))
-    return batches * batch_size / (time.perf_counter() - start)
-
-
-def training_speed(folder: Path, crop_size: int, batch_size: int, repeats: int, compiled: bool = False) -> list[Figure]:
-    """What ``train.py`` does per second over what a naive loop does, and over what its data loading could feed.
-
-    Args:
-        folder: Data folder; only the loading is measured on it.
-        crop_size: Side of the crops in px.
-        batch_size: Crops per step.
-        repeats: Timed steps of each loop, in turns: same network, crop, batch and optimizer, on the CPU.
-        compiled: Time the own loop under ``torch.compile`` too; the first, untimed step compiles.
-    """
-    batch = _batch(batch_size, crop_size)
-    loops = {}
-    makers = {"naive": _naive_step, "own": _own_step}
-    makers |= {"compiled": partial(_own_step, compiled=True)} if compiled else {}
-    for name, make in makers.items():
-        torch.manual_seed(0)
-        loops[name] = make(build_model("deeplabv3_resnet101", 7).train(), batch)
-    seconds: dict[str, list[float]] = {name: [] for name in loops}
-    for turn in tqdm(range(repeats + 1), desc="training steps", unit="round", leave=False):
-        for name, step in loops.items():
-            start = time.perf_counter()
-            step()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    naive, own = median(seconds["naive"]) / batch_size, median(seconds["own"]) / batch_size
-    number = autocast_type("auto", torch.device("cpu"))
-    detail = (
-        f"naive {naive:.2f} s, own {own:.2f} s per {crop_size} px crop, batch {batch_size}, "
-        f"autocast {'off: no bf16 hardware' if number is None else str(number).removeprefix('torch.')}"
-    )
-    if compiled:
-        detail += f"; own step compiled {median(seconds['compiled']) / batch_size:.2f} s"
-    loaded = loading_speed(folder, crop_size, batch_size)
-    fed = f"{loaded:.1f} crops/s by 2 workers from images on disk, the network takes {1 / own:.2f}"
-    return [
-        Figure("training throughput over a naive loop", naive / own, "x", ">=", 4.0, detail),
-        Figure("data loading over the network's appetite", loaded * own, "x", ">=", 2.0, fed),
-    ]
 
 
 def run_measured(words: list[str], folder: Path) -> tuple[float, float]:

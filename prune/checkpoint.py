@@ -2,8 +2,6 @@
 
 import datetime
 import itertools
-import pickle
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +10,14 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from prune.data.labels import CRACK, S2DS, ClassSet
+from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
 from prune.data.preprocessing import Preprocessing
-from prune.errors import UserError, first_line
-from prune.files import MODELS, atomic_path
+from prune.errors import UserError
+from prune.files import MODELS, visible
 from prune.hardware import versions
 from prune.models import ARCHITECTURES, build_model, output_layers
 from prune.models.rebuild import rebuild
+from prune.torch_file import read_torch, write_torch
 
 FORMAT = "prune-checkpoint"
 FORMAT_VERSION = 1
@@ -35,6 +34,7 @@ class Network:
         preprocessing: What must happen to an image first.
         lineage: What was done to it so far, oldest first: ``{"stage", "settings", "scores", "date"}``.
         file: Where it was loaded from, if it was.
+        foreign: Whether it was a bare state dict, which does not tell what the network was trained on.
     """
 
     model: nn.Module
@@ -43,6 +43,7 @@ class Network:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     lineage: list[dict[str, Any]] = field(default_factory=list)
     file: Path | None = None
+    foreign: bool = False
 
     @property
     def auxiliary(self) -> bool:
@@ -78,7 +79,8 @@ def describe_stage(stage: Mapping[str, Any]) -> str:
             f"{settings.get('allocation')}, {settings.get('iterative_steps')} step(s)"
         )
     best = ", ".join(f"{key} {value:.4g}" for key, value in scores.items() if isinstance(value, (int, float)))
-    return f"{stage['stage']}: on {settings.get('train_dir')}, {best}, seed {settings.get('seed')}"
+    warning = f", {scores['warning']}" if scores.get("warning") else ""
+    return f"{stage['stage']}: on {settings.get('train_dir')}, {best}, seed {settings.get('seed')}{warning}"
 
 
 def _flushed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -92,20 +94,28 @@ def _flushed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return flushed
 
 
-def write_torch(content: Any, path: Path) -> None:
-    """``torch.save``, atomically and with a one-line error when the disk is full or the folder not writable."""
-    with atomic_path(path) as temporary:
-        try:
-            torch.save(content, temporary)
-        except RuntimeError as error:  # torch reports a failing write as RuntimeError
-            raise OSError(0, first_line(error)) from error
+def not_finite(state: Mapping[str, torch.Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN or infinity, None when all are finite."""
+    return next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None)
+
+
+def require_finite(state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Raise ``UserError`` when a tensor of the state dict that is read from or written to ``path`` is not finite."""
+    name = not_finite(state)
+    if name is not None:
+        raise UserError(f"{path}: expected finite weights, found NaN or infinity in {name}: its training diverged")
 
 
 def save_checkpoint(network: Network, path: Path) -> Path:
     """Write ``network`` as one pickle-free file, atomically, and return ``path``.
 
     The state dict's shapes are the widths of the layers: ``load_checkpoint`` rebuilds a pruned network from them.
+
+    Raises:
+        UserError: when a weight is not finite or the file cannot be written; an earlier file stays as it was.
     """
+    state = _flushed(network.model.state_dict())
+    require_finite(state, path)
     content = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -118,42 +128,10 @@ def save_checkpoint(network: Network, path: Path) -> Path:
         "preprocessing": network.preprocessing.to_dict(),
         "lineage": network.lineage,
         "versions": versions(),
-        "state_dict": _flushed(network.model.state_dict()),
+        "state_dict": state,
     }
     write_torch(content, path)
     return path
-
-
-def read_torch(path: Path, trust_pickle: bool = False) -> Any:
-    """Read what ``torch.save`` wrote without running code from it.
-
-    Raises:
-        UserError: for a missing, half-written or foreign file, or a whole-module pickle.
-    """
-    if not path.is_file():
-        raise UserError(f"model file {path} not found")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=not trust_pickle)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error) and zipfile.is_zipfile(path):
-            raise UserError(
-                f"{path}: expected tensors and plain values, found pickled objects (a whole-module pickle?), which can run code and "
-                "are not opened; if you trust the file, add --trust_pickle, or save its weights where it was made: torch.save(model.state_dict(), FILE)"
-            ) from error
-        raise UserError(f"{path}: expected a checkpoint, found a file of another kind") from error
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        ImportError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise UserError(
-            f"{path}: expected a checkpoint, found a damaged or foreign file ({first_line(error)})"
-        ) from error
 
 
 def _plain_state(content: Any, path: Path) -> dict[str, torch.Tensor]:
@@ -173,8 +151,14 @@ def _plain_state(content: Any, path: Path) -> dict[str, torch.Tensor]:
 
 
 def read_state_dict(path: Path, trust_pickle: bool = False) -> dict[str, torch.Tensor]:
-    """The tensors of any file that holds a state dict: this project's checkpoints, torchvision's weights, others'."""
-    return _plain_state(read_torch(path, trust_pickle), path)
+    """The tensors of any file that holds a state dict: this project's checkpoints, torchvision's weights, others'.
+
+    Raises:
+        UserError: as ``read_torch``, when there is no state dict, and when a tensor is not finite.
+    """
+    state = _plain_state(read_torch(path, trust_pickle), path)
+    require_finite(state, path)
+    return state
 
 
 def _described(state: Mapping[str, torch.Tensor], path: Path) -> tuple[str, int, bool]:
@@ -207,10 +191,13 @@ def _described(state: Mapping[str, torch.Tensor], path: Path) -> tuple[str, int,
 def _from_plain_state(state: dict[str, torch.Tensor], path: Path) -> Network:
     """A network from a bare state dict, dense or pruned; two classes are taken for background and crack."""
     name, number, auxiliary = _described(state, path)
+    if number > IGNORE_INDEX:
+        raise UserError(f"{path}: expected at most {IGNORE_INDEX} classes, found {number}")
+    require_finite(state, path)
     known = next((classes for classes in (S2DS, CRACK) if len(classes) == number), None)
     names = tuple(f"class {i}" for i in range(number))
     classes = known or ClassSet(f"{number} unnamed classes", names, ((128, 128, 128),) * number)
-    return Network(rebuild(name, number, auxiliary, state), name, classes, file=path)
+    return Network(rebuild(name, number, auxiliary, state), name, classes, file=path, foreign=True)
 
 
 def load_checkpoint(path: Path, trust_pickle: bool = False) -> Network:
@@ -220,7 +207,7 @@ def load_checkpoint(path: Path, trust_pickle: bool = False) -> Network:
     pickles, which can run any code.
 
     Raises:
-        UserError: when the file is missing, damaged, of a newer format, or holds something else.
+        UserError: when the file is missing, damaged, of a newer format, holds something else or weights that are not finite.
     """
     content = read_torch(path, trust_pickle)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -228,12 +215,15 @@ def load_checkpoint(path: Path, trust_pickle: bool = False) -> Network:
     if content["version"] > FORMAT_VERSION:
         raise UserError(f"{path}: format version {content['version']}, this program reads up to {FORMAT_VERSION}")
     try:
-        built = content["architecture"]
-        model = rebuild(built["name"], built["num_classes"], built["auxiliary"], content["state_dict"])
+        built, state = content["architecture"], content["state_dict"]
         classes = ClassSet.from_dict(content["classes"])
+        if built["num_classes"] != len(classes):
+            raise UserError(f"{path}: expected outputs for its {len(classes)} classes, found {built['num_classes']}")
+        require_finite(state, path)
+        model = rebuild(built["name"], len(classes), built["auxiliary"], state)
         preprocessing = Preprocessing.from_dict(content["preprocessing"])
         return Network(model, built["name"], classes, preprocessing, content["lineage"], path)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: the checkpoint is incomplete ({error!r})") from error
 
 
@@ -266,15 +256,20 @@ def require_architecture(network: Network, name: str | None) -> None:
         )
 
 
+def _lineage(content: Any) -> Iterable[Mapping[str, Any]]:
+    """The lineage in a file; a bare state dict or another program's file has none."""
+    return content.get("lineage", ()) if isinstance(content, Mapping) else ()
+
+
 def newest_model(pruned: bool | None = None) -> Path:
     """The newest checkpoint in ``results/models``, of the pruned or the dense ones when asked.
 
     Raises:
         UserError: when there is none; the message says which command makes one.
     """
-    files = sorted(MODELS.glob("*.pth"), key=lambda f: f.stat().st_mtime, reverse=True)
+    files = sorted(visible(MODELS, "*.pth"), key=lambda f: f.stat().st_mtime, reverse=True)
     for file in files:
-        if pruned is None or _was_pruned(read_torch(file).get("lineage", ())) == pruned:
+        if pruned is None or _was_pruned(_lineage(read_torch(file))) == pruned:
             return file
     kind, maker = {
         None: ("", "train.py"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prune.errors import UserError
-from prune.options import Parser, check, given_values, option, parse_amount
+from prune.options import Parser, check, given_values, option, parse_amount, with_defaults
 from prune.recipes import known_recipes, recipe_settings
 
 Config = TypeVar("Config")
@@ -17,7 +17,11 @@ DATASETS = ("auto", "s2ds", "crack500", "crackforest", "deepcrack", "crackseg9k"
 CLASS_SETS = ("s2ds", "crack")
 LOSSES = ("ce", "bce", "focal", "dice", "ce_dice", "bce_dice", "focal_dice")
 AUGMENTATIONS = ("full", "flips", "none")
+MONITORS = ("auto", "miou_crack", "miou", "miou_defects", "crack_iou", "crack_lt_iou_4", "loss")
 DEFAULT_MODEL = "deeplabv3_resnet101"
+AMPS = ("auto", "off", "bf16", "fp16")
+SWITCH = ("auto", True, False)
+"""Choices of a flag that is on, off or decided by the program."""
 
 
 @dataclass(frozen=True)
@@ -65,33 +69,46 @@ class TrainConfig(DataOptions):
     plateau_patience: int = option(5, "plateau: epochs without a lower validation loss before a cut", low=0)
     plateau_factor: float = option(0.1, "plateau: what a cut multiplies the learning rate by", low=0)
     min_lr: float = option(1e-8, "plateau: lowest learning rate", low=0)
-    warmup_epochs: float = option(1.0, "epochs of linear warm-up", low=0)
+    warmup_epochs: float | None = option(
+        None, "epochs of linear warm-up; default: 1, of fewer than 10 --epochs a tenth", low=0
+    )
     accumulate: int = option(1, "batches per optimizer step", low=1)
     clip: float = option(5.0, "largest gradient norm, 0 = no clipping", low=0)
     monitor: str = option(
-        "miou",
-        "validation score of the best epoch",
-        choices=("miou", "miou_defects", "crack_iou", "crack_lt_iou_4", "loss"),
+        "auto",
+        "validation score of the best epoch; miou_crack: mean of miou and crack_lt_iou_4, of miou alone where no crack is "
+        "labeled or predicted; auto: miou_crack where the classes hold a crack, else miou",
+        choices=MONITORS,
     )
     patience: int = option(30, "stop after this many epochs without a better score, 0 = never", low=0)
     val_images: int = option(0, "validation images the best epoch is chosen on, spread over all; 0 = all", low=0)
-    amp: str = option("auto", "autocast", choices=("auto", "off", "bf16", "fp16"))
-    channels_last: bool = option(True, "memory format of the network")
+    amp: str = option("auto", "autocast; auto: on CPUs what is measured to be fastest, else bf16 or fp16", choices=AMPS)
+    channels_last: bool | str = option(
+        "auto", "memory format channels_last; auto: what is measured to be faster", choices=SWITCH
+    )
     device: str = option("auto", DEVICES)
     threads: int = option(0, "CPU threads, 0 = all cores", low=0)
     workers: int = option(2, "data loading processes, 0 = none", low=0)
     cache: bool = option(False, "keep decoded images in RAM")
     seed: int = option(0, "seed of everything random", low=0)
     resume: bool = option(False, "continue the run NAME where it stopped")
+    force: bool = option(False, "replace the model and the run NAME of an earlier training")
 
     def __post_init__(self) -> None:
         check(self)
+        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
+            raise UserError(f"--warmup_epochs: expected less than --epochs {self.epochs}, found {self.warmup_epochs:g}")
         if self.scale_max < self.scale_min:
             raise UserError(f"--scale_max: expected at least --scale_min {self.scale_min}, found {self.scale_max}")
         if self.plateau_factor >= 1:
             raise UserError(f"--plateau_factor: expected less than 1, found {self.plateau_factor:g}")
         if not self.name or self.name.startswith(".") or any(c in self.name for c in "/\\"):
             raise UserError(f"NAME: expected a plain file name without folders, found {self.name!r}")
+
+    @property
+    def warmup(self) -> float:
+        """Epochs of warm-up: as given, else 1, and of a training of fewer than 10 epochs a tenth."""
+        return min(1.0, self.epochs / 10) if self.warmup_epochs is None else self.warmup_epochs
 
 
 def parse(
@@ -128,14 +145,16 @@ class PruneConfig(DataOptions):
     state_dict: str | None = option(None, "checkpoint to prune; none: the newest unpruned one in results/models")
     model: str | None = option(None, "network the checkpoint must hold; without any checkpoint: the one to build")
     keep_feature_extract: bool = option(False, "keep the backbone frozen while fine-tuning between steps")
-    data_dir: str | None = option(None, "data folder, or its training split; none: the default data")
+    data_dir: str | None = option(
+        None, "data folder, or its training split; default: what the checkpoint was trained on, else the default data"
+    )
     allocation: str = option("local", "same share in every layer, or one ranking of all", choices=("local", "global"))
     max_layer_ratio: float = option(90.0, "global allocation: most percent taken from one layer", low=0)
     round_to: str | int = option(8, "layer widths become multiples of this; auto: of what is fastest on --runtime")
     batches: int = option(8, "labeled batches the Taylor gradients are taken from", low=1)
     batch_size: int = option(1, "crops per gradient batch; 1 needs the least memory", low=1)
     crop_size: int = option(512, "side of the square crops in px", low=32)
-    amp: str = option("auto", "autocast while gradients are taken", choices=("auto", "off", "bf16", "fp16"))
+    amp: str = option("auto", "autocast while gradients are taken; auto: as train.py", choices=AMPS)
     loss: str = option("ce_dice", "training loss the gradients are taken of", choices=LOSSES)
     class_weights: str = option("none", "none, inverse, sqrt_inverse, crack=2 or one number per class")
     aux_weight: float = option(0.4, "weight of the auxiliary head's loss", low=0)
@@ -146,7 +165,9 @@ class PruneConfig(DataOptions):
     latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)
     latency_repeats: int = option(3, "timed forward passes, 0 = do not measure", low=0)
     trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
-    channels_last: bool = option(True, "memory format of the network")
+    channels_last: bool | str = option(
+        "auto", "memory format channels_last; auto: what is measured to be faster", choices=SWITCH
+    )
     device: str = option("auto", DEVICES)
     threads: int = option(0, "CPU threads, 0 = all cores", low=0)
     seed: int = option(0, "seed of crops and of the Random criterion", low=0)
@@ -245,7 +266,7 @@ class TestConfig(ScoringOptions, DataOptions):
         None, "split folder, list of names or data folder to score; none: the default data", positional=True
     )
     weights: tuple[str, ...] = option((), "checkpoints or exports to score, several are compared; none: the newest")
-    classes: str | None = option(None, "of an export made by another tool", choices=("s2ds", "crack"))
+    classes: str | None = option(None, "of an export made by another tool", choices=CLASS_SETS)
     pruned_model: tuple[str, ...] = option((), "the same, for pruned checkpoints")
     use_pruned: bool = option(False, "without a file name: take the newest pruned checkpoint")
     output: str | None = option(None, "workbook to write, FILE.xlsx; the .json goes beside it")
@@ -257,8 +278,10 @@ class TestConfig(ScoringOptions, DataOptions):
     trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
     latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)
     latency_repeats: int = option(5, "timed forward passes, 0 = do not measure", low=0)
-    amp: str = option("off", "autocast", choices=("auto", "off", "bf16", "fp16"))
-    channels_last: bool = option(True, "memory format of the network")
+    amp: str = option("off", "autocast; auto: as train.py", choices=AMPS)
+    channels_last: bool | str = option(
+        "auto", "memory format channels_last; auto: yes, measured only with --amp auto", choices=SWITCH
+    )
     device: str = option("auto", DEVICES)
     threads: int = option(0, "CPU threads, 0 = all cores", low=0)
     workers: int = option(1, "processes that read, and as many that score; 0 = none", low=0)
@@ -275,13 +298,15 @@ class TestConfig(ScoringOptions, DataOptions):
 
 
 @dataclass(frozen=True)
-class ScoreConfig(ScoringOptions):
+class ScoreConfig(ScoringOptions, DataOptions):
     """Everything ``python -m prune score`` can be told."""
 
     pred_dir: str | None = option(None, "folder of predicted masks", positional=True)
     label_dir: str | None = option(None, "folder of labels, or a split folder", positional=True)
     classes: str = option(
-        "s2ds", "what the masks hold: all classes, or crack and background", choices=("s2ds", "crack")
+        "auto",
+        "what is scored: all classes, or crack and background; auto: crack unless both sides hold classes of S2DS",
+        choices=("auto", *CLASS_SETS),
     )
     probabilities: str | None = option(None, "folder of crack probabilities (.npy or gray images): adds calibration")
     output: str | None = option(None, "workbook to write, FILE.xlsx; the .json goes beside it")
@@ -318,6 +343,7 @@ class CompareConfig(VerdictLimits):
             raise UserError(f"compare: expected at least two .json files, found {len(self.files)}")
 
 
+PICTURE_FORMATS = ("png", "jpg", "webp")
 VIEWS = ("side_by_side", "overlay", "save_mask", "probability", "gradcam")
 """Pictures of what a network sees."""
 
@@ -327,7 +353,7 @@ class InferenceConfig:
     """Everything ``inference.py`` can be told."""
 
     state_dict: str | None = option(None, "checkpoint or export to use; none: the newest in results/models")
-    classes: str | None = option(None, "of an export made by another tool", choices=("s2ds", "crack"))
+    classes: str | None = option(None, "of an export made by another tool", choices=CLASS_SETS)
     image: str | None = option(None, "photograph or folder of photographs; none: the default data's test images")
     mode: str = option("side_by_side", "picture to make", choices=VIEWS)
     class_name: str | None = option(
@@ -337,11 +363,17 @@ class InferenceConfig:
     opacity: float = option(0.5, "of what is laid over the photograph, 0 to 1", low=0)
     save_figure: bool = option(False, "write files instead of opening a window")
     output_dir: str = option("results/figures", "folder of the files")
+    format: str = option("png", "of the files; masks and gray levels are always png", choices=PICTURE_FORMATS)
     trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
-    amp: str = option("off", "autocast", choices=("auto", "off", "bf16", "fp16"))
-    channels_last: bool = option(True, "memory format of the network")
+    amp: str = option("off", "autocast; auto: as train.py", choices=AMPS)
+    channels_last: bool | str = option(
+        "auto", "memory format channels_last; auto: yes, measured only with --amp auto", choices=SWITCH
+    )
     device: str = option("auto", DEVICES)
     threads: int = option(0, "CPU threads, 0 = all cores", low=0)
+    networks: int = option(
+        0, "copies of an export that share the threads, 0 = one, or one per thread if that is measured to be faster", low=0
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -409,18 +441,28 @@ class ExportConfig(DataOptions):
 
     checkpoint: str | None = option(None, "checkpoint to export; none: the newest in results/models", positional=True)
     to: str = option("onnx", "runtime of the file", choices=("onnx", "openvino", "ncnn", "pt2"))
-    precision: str = option("fp32", "numbers in the file", choices=("fp32", "fp16", "int8"))
+    precision: str = option(
+        "fp32",
+        "numbers in the file; bf16 (openvino) is computed in bfloat16 by CPUs that have it",
+        choices=("fp32", "bf16", "fp16", "int8"),
+    )
     size: tuple[str, ...] = option(("dynamic",), "height and width of its one input in px, or dynamic")
     argmax: bool = option(False, "make the class map inside the file")
-    data: str | None = option(None, "data folder: train calibrates, test is compared on; none: the default data")
+    data: str | None = option(
+        None,
+        "data folder: train calibrates, test is compared on; default: what the checkpoint was trained on, else the default data",
+    )
     calibration_images: int = option(0, "photographs INT8 is calibrated with, 0 = up to 64", low=0)
     parity_images: int = option(0, "test images the file is compared on, 0 = all", low=0)
     max_drop: float | None = option(
         None, "openvino int8: points the score may drop; sensitive layers stay in float", low=0
     )
-    min_agreement: float | None = option(None, "percent of pixels of equal class; none: 99.9, fp16 99.5, int8 0", low=0)
+    min_agreement: float | None = option(
+        None, "percent of pixels of equal class; default: 99.9, bf16 and fp16 99.5, int8 95", low=0
+    )
     max_miou_drop: float = option(1.0, "points of mIoU the file may lose", low=0)
     max_crack_drop: float = option(1.0, "points of crack ltIoU@4 the file may lose", low=0)
+    accept_unjudged: bool = option(False, "accept a file whose cracks cannot be judged: no test image has a labeled one")
     output: str | None = option(None, "file to write; none: results/exports/<model>[_<precision>].<suffix>")
     trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
     threads: int = option(0, "CPU threads, 0 = all cores", low=0)
@@ -480,6 +522,27 @@ class StudyConfig(VerdictLimits, DataOptions):
             raise UserError(f"--criteria: expected some of {','.join(CRITERIA)}, found {','.join(unknown)}")
 
 
+DemoConfig = with_defaults(
+    StudyConfig,
+    "DemoConfig",
+    data="data/demo",
+    name="demo",
+    criteria="Taylor",
+    epochs=6,
+    finetune_epochs=18,
+    batch_size=4,
+    crop_size=96,
+    class_weights="sqrt_inverse",
+    lr=1e-3,
+    finetune_lr=1e-3,
+    latency_size=128,
+    latency_repeats=3,
+    figures=4,
+    workers=0,
+)
+"""What ``python -m prune demo`` can be told: a study sized for ten minutes on two cores, nothing meant for real data."""
+
+
 @dataclass(frozen=True)
 class NetworksConfig(DataOptions):
     """Everything ``python -m prune networks`` can be told."""
@@ -511,7 +574,8 @@ class NetworksConfig(DataOptions):
         check(self)
 
 
-SUITES = ("all", "training", "pruning", "evaluation", "scores", "deploy", "networks")
+SUITES = ("all", "training", "pruning", "evaluation", "scores", "deploy", "folder", "networks", "report")
+"""Of ``python -m prune benchmark``; report measures nothing, it writes the tables of all machines again."""
 
 
 @dataclass(frozen=True)
@@ -520,25 +584,33 @@ class BenchmarkConfig:
 
     files: tuple[str, ...] = option(
         (),
-        "networks to time against each other, the first is the baseline; none: the project's own figures",
+        "networks to time, the first is the baseline of the others; none: the project's own figures",
         positional=True,
     )
     batch: int = option(1, "networks: images per pass", low=1)
     passes: int = option(20, "networks: timed passes of each", low=1)
     threads: int = option(0, "networks: CPU threads of every runtime, 0 = all cores", low=0)
     device: str = option("cpu", f"networks: {DEVICES}, of those PyTorch runs")
-    suite: str = option("all", "the project's own figures: which; all: all but networks", choices=SUITES)
+    suite: str = option(
+        "all",
+        "the project's own figures: which; all: all but networks; report: write the tables of all machines again",
+        choices=SUITES,
+    )
     models: str = option("all", "suite networks: networks separated by commas, or all")
     crop_size: int = option(256, "training: side of the crops in px", low=32)
     batch_size: int = option(4, "training: crops per step", low=2)
-    repeats: int = option(3, "training: timed steps of each loop, interleaved", low=1)
-    compiled: bool = option(False, "training: also time the step under torch.compile, which needs a C++ compiler")
+    repeats: int = option(5, "training: timed steps of each loop, interleaved; of the largest network 3 in 5", low=1)
+    compiled: bool = option(
+        False, "training: also time the fastest loop under torch.compile: minutes, needs a C++ compiler"
+    )
     size: int = option(512, "networks, pruning, evaluation, deploy: side of the images in px", low=64)
     images: int = option(6, "evaluation: test images", low=1)
     score_size: int = option(1024, "scores: side of the image in px", low=64)
     score_repeats: int = option(9, "scores: timed repeats", low=1)
     output: str | None = option(
-        None, "file of the figures; none: bench.json, networks_bench.json or latency.json in results/benchmarks"
+        None,
+        "file of the figures; default: bench.json, networks_bench.json or latency.json in the folder of this kind of CPU in "
+        "results/benchmarks",
     )
 
     def __post_init__(self) -> None:

@@ -62,6 +62,5 @@ def _torch_contender(file: Path, way: str, threads: int, device: str) -> Predict
         predictor.network.model.aux_classifier = None  # type: ignore[assignment]
         if way == "compiled":
             predictor.network.model = torch.compile(predictor.network.model.eval())  # type: ignore[assignment]
-        if way:
-            predictor.card = replace(predictor.card, precision="bf16" if way == "bf16" else "fp32 compiled")
+            predictor.card = replace(predictor.card, precision=f"{predictor.card.precision} compiled")
     return predictor

@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from prune.contenders import open_contender, split_name
 from prune.errors import UserError
 from prune.files import file_mib
 from prune.latency import time_predictors
+from prune.machine import gmacs_per_second, share_of_peak
 from prune.models.cost import count
 from prune.predict import Predictor
 from prune.predict_torch import TorchPredictor
@@ -22,7 +23,11 @@ from prune.predict_torch import TorchPredictor
 
 @dataclass(frozen=True)
 class ContestRow:
-    """One contender; ``speedup`` is that over the first. Times in ms, sizes in MiB, ``None`` = unknown."""
+    """One contender; ``speedup`` is that over the first. Times in ms, sizes in MiB, ``None`` = unknown.
+
+    ``device`` is what PyTorch ran it on: ``cpu`` or the GPU's name. ``gmacs_per_second`` counts all images of a pass;
+    ``share_of_peak`` (1 = all of it) is that over the peak of its number format, see ``with_shares``.
+    """
 
     name: str
     runtime: str
@@ -40,6 +45,9 @@ class ContestRow:
     file_mib: float
     parameters: int | None
     macs: int | None
+    device: str
+    gmacs_per_second: float | None
+    share_of_peak: float | None = None
 
 
 def _probe(name: str, size: tuple[int, int], batch: int, threads: int) -> dict[str, float]:
@@ -106,9 +114,25 @@ def contest(
                 file_mib=file_mib(split_name(name)[0]),
                 parameters=parameters,
                 macs=macs,
+                device=predictor.device or "cpu",
+                gmacs_per_second=gmacs_per_second(None if macs is None else macs * batch, timing.median),
             )
         )
     return rows
+
+
+def with_shares(rows: Sequence[ContestRow], peaks: Mapping[str, Mapping[str, float | None]]) -> list[ContestRow]:
+    """The rows with their share of the peak of the device and the number format they ran in.
+
+    Args:
+        rows: Rows of ``contest``.
+        peaks: GMACs/s by device (``cpu`` or the GPU's name) and number format, see ``prune.machine``; the share on a device
+            that is not among them is None.
+    """
+    return [
+        replace(row, share_of_peak=share_of_peak(row.gmacs_per_second, row.precision, peaks.get(row.device, {})))
+        for row in rows
+    ]
 
 
 def as_dicts(rows: Sequence[ContestRow]) -> list[dict[str, Any]]:

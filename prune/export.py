@@ -6,10 +6,13 @@ import logging
 import shutil
 import subprocess
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from prune.checkpoint import Network
+from prune.checkpoint import Network, not_finite
 from prune.errors import UserError, first_line
 from prune.files import atomic_path
 from prune.hardware import versions
@@ -27,11 +30,11 @@ from prune.models import all_logits
 from prune.models.cost import count
 from prune.models.deployed import deployed
 from prune.predict import load_predictor
-from prune.runtimes import FORMAT, METADATA, VERSION
+from prune.runtimes import FORMAT, METADATA, VERSION, openvino_core, require_openvino_bf16
 
 FORMATS = {
     "onnx": (".onnx", ("fp32", "int8")),
-    "openvino": (".xml", ("fp32", "fp16", "int8")),
+    "openvino": (".xml", ("fp32", "bf16", "fp16", "int8")),
     "ncnn": (".ncnn.param", ("fp32", "fp16")),
     "pt2": (".pt2", ("fp32",)),
 }
@@ -72,7 +75,7 @@ class Target:
 
     Args:
         runtime: A key of ``FORMATS``.
-        precision: fp32, fp16 or int8, as far as the runtime has it.
+        precision: fp32, bf16, fp16 or int8, as far as the runtime has it.
         size: Height and width in px of the one input it shall take, None = any.
         argmax: Whether the class map is made inside the file.
         max_drop: OpenVINO INT8: keep layers in float until the score drops by at most this much; None = do not look.
@@ -219,14 +222,20 @@ def _quantize_onnx(network: Network, target: Target, file: Path, batches: Batche
 def _write_openvino(
     network: Network, target: Target, file: Path, batches: Batches, validate: Callable[[Any], float] | None
 ) -> None:
-    """OpenVINO IR; INT8 by NNCF's post-training quantization, with accuracy control when ``target.max_drop`` is set."""
+    """OpenVINO IR; INT8 by NNCF's post-training quantization, with accuracy control when ``target.max_drop`` is set.
+
+    Only fp32 files hold weights of 32 bits; a bf16 file holds them in float16, of which bfloat16 keeps 8 of 11 bits.
+    """
     openvino = _import("openvino", "openvino")
+    if target.precision == "bf16":
+        require_openvino_bf16("--precision bf16")
     with tempfile.TemporaryDirectory() as folder:
         dense = Path(folder) / "dense.onnx"
         _write_onnx(network, target, dense)
-        model = openvino.Core().read_model(str(dense))
+        model = openvino_core().read_model(str(dense))
         if target.precision == "int8":
-            model = _quantized_openvino(model, target, batches, validate)
+            # NNCF makes many cores; in a thread they change the signal stack of that thread only, see openvino_core.
+            model = _in_a_thread(partial(_quantized_openvino, model, target, batches, validate))
         model.set_rt_info(metadata(network, target), [METADATA])
         openvino.save_model(model, str(file), compress_to_fp16=target.precision != "fp32")
 
@@ -251,6 +260,20 @@ def _quantized_openvino(model: Any, target: Target, batches: Batches, validate: 
     return nncf.quantize_with_accuracy_control(
         model, data, nncf.Dataset([0]), score, advanced_quantization_parameters=advanced, **limit, **options
     )
+
+
+def _in_a_thread(work: Callable[[], Any]) -> Any:
+    """What ``work`` gives, done in a thread of its own; Ctrl-C does not wait for it."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future.result()
 
 
 def _shape(size: tuple[int, int]) -> str:
@@ -325,10 +348,15 @@ def export(
         validate: OpenVINO with ``max_drop``: scores a compiled model, higher is better.
 
     Raises:
-        UserError: for a missing package (naming the extra), missing calibration data, or a network that cannot be traced.
+        UserError: for a missing package (naming the extra), missing calibration data, weights that are not finite,
+            bf16 on a CPU without it, or a network that cannot be traced.
     """
     if target.precision == "int8" and not batches:
         raise UserError("int8 needs photographs to calibrate with, found none")
+    damaged = not_finite(network.model.state_dict())
+    if damaged is not None:
+        where = network.file or network.architecture
+        raise UserError(f"{where}: expected finite weights to export, found NaN or infinity in {damaged}")
     with _quiet(), tempfile.TemporaryDirectory() as name:
         written = Path(name) / file.name
         try:

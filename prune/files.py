@@ -1,9 +1,13 @@
 """Files on disk: atomic writes, the house's folders, and looking a file up by its bare name."""
 
 import json
+import os
+import re
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,11 @@ FIGURES = RESULTS / "figures"
 EXPORTS = RESULTS / "exports"
 BENCHMARKS = RESULTS / "benchmarks"
 
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.writing(\.[^.]*)?")
+"""Names of files that are being written; ``atomic_path`` gives them."""
+STALE_SECONDS = 3600.0
+"""A temporary file that was not written to for so long is a killed process's."""
+
 
 def make_folder(folder: Path) -> Path:
     """Create ``folder`` with its parents and return it; a ``UserError`` names it when that fails."""
@@ -28,22 +37,86 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """What in ``folder`` fits ``pattern`` (``*.pth``), sorted, without hidden files: those are locks or half-written."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
+@cache
+def _remove_stale(folder: Path) -> None:
+    """Remove what killed processes left half-written in ``folder``.
+
+    Age decides, not the writer's process number, which means nothing to another container or host that shares the
+    folder. Once per process and folder: a command that writes thousands of files must not list them all each time.
+    """
+    with suppress(OSError):  # another process may be removing the same files
+        for path in folder.iterdir():
+            if TEMPORARY.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until ``path`` is on the disk, so that a power failure cannot leave the final name on an empty file."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it when the block succeeds.
 
-    The temporary name keeps the suffix, because writers choose the format by it. When the block fails (full disk,
-    Ctrl-C) the old file stays as it was and the temporary one is removed. ``OSError`` becomes a ``UserError``.
+    The temporary name is hidden and keeps the suffix, because writers choose the format by it. When the block fails
+    (full disk, Ctrl-C) the old file stays as it was and the temporary one is removed; after a kill the next process
+    that writes into the folder removes it. ``OSError`` becomes a ``UserError``.
+
+    Args:
+        path: The final name.
+        durable: Also outlive a power failure, at the price of waiting for the disk; for what takes hours to make again.
     """
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.writing{path.suffix}")
     try:
+        _remove_stale(path.parent.absolute())
         yield temporary
+        if durable:
+            _flush(temporary)
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes that lock ``path`` out while the block runs; a killed process holds no lock.
+
+    The lock is an empty hidden file beside ``path``, which stays there.
+
+    Args:
+        path: What is going to be written, a file or a folder.
+        wait: Wait for the other process and say so, instead of refusing.
+
+    Raises:
+        UserError: when another process holds the lock, and when the lock file cannot be written.
+    """
+    from filelock import FileLock, Timeout  # comes with PyTorch; an edge box has neither and locks nothing
+
+    make_folder(path.parent)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock.acquire(timeout=0))
+        except Timeout:
+            if not wait:
+                raise UserError(
+                    f"{path} is being made by another process: wait for it or choose another name"
+                ) from None
+            print(f"waiting  for another process that makes {path}", flush=True)
+            held.enter_context(lock.acquire())
+        except OSError as error:
+            raise UserError(f"cannot lock {path}: {error.strerror or error}") from error
+        yield
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -1,4 +1,4 @@
-"""What the machine can do: device, threads, the autocast type that pays here, and the facts a report must name."""
+"""What the machine is: device, threads, and the facts a report must name."""
 
 import os
 import platform
@@ -32,21 +32,17 @@ def set_threads(threads: int) -> None:
     torch.set_flush_denormal(True)
 
 
-def _fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 has hardware: emulated, it is over 40 times slower than float32 (measured on an AVX2 CPU)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("amx_tile") or capabilities.get("avx512_bf16"))
+def exact_float32() -> None:
+    """Compute float32 in float32: no TF32 on GPUs, which cuDNN's convolutions take by default, no bfloat16 inside oneDNN.
 
-
-def autocast_type(amp: str, device: torch.device) -> torch.dtype | None:
-    """The autocast type for ``--amp``: ``auto`` is bf16 where the hardware has it (on other GPUs fp16), else None."""
-    if amp == "auto":
-        if _fast_bf16(device):
-            return torch.bfloat16
-        return torch.float16 if device.type == "cuda" else None
-    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+    Both interfaces are set: PyTorch raises when the older one is read while it disagrees with the newer one.
+    """
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    backends: Any = torch.backends  # these settings lack type hints
+    mkldnn, cudnn = backends.mkldnn, backends.cudnn
+    for operators in (mkldnn.matmul, mkldnn.conv, mkldnn.rnn, cudnn.conv, cudnn.rnn, backends.cuda.matmul):
+        operators.fp32_precision = "ieee"
 
 
 def _cpu_name() -> str:

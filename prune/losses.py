@@ -21,8 +21,8 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 def cross_entropy(logits: torch.Tensor, label: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
     """Cross entropy per valid pixel, with class weights float (C,) the weighted mean; 0 when no pixel is valid."""
     total = F.cross_entropy(logits, label, weight=weights, ignore_index=IGNORE_INDEX, reduction="sum")
-    valid = label[label != IGNORE_INDEX]
-    norm = valid.numel() if weights is None else weights[valid].sum()
+    valid = label != IGNORE_INDEX
+    norm = valid.sum() if weights is None else weights[label[valid]].sum()
     return total / max(float(norm), 1e-12)
 
 
@@ -83,12 +83,13 @@ def dice(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     Classes without a labeled pixel in the batch are left out: they would only reward predicting nothing. 0 when no
     pixel is valid.
     """
-    valid = (label != IGNORE_INDEX).unsqueeze(1)
-    probabilities = logits.softmax(1) * valid
-    target = F.one_hot(label.clamp(max=logits.shape[1] - 1), logits.shape[1]).permute(0, 3, 1, 2) * valid
+    probabilities = logits.softmax(1)
+    ids = torch.arange(logits.shape[1], device=label.device).view(1, -1, 1, 1)
+    target = (label.unsqueeze(1) == ids).to(probabilities.dtype)  # no class where a pixel is ignored
     overlap = (probabilities * target).sum((0, 2, 3))
     labeled = target.sum((0, 2, 3))
-    score = 2 * overlap / (probabilities.sum((0, 2, 3)) + labeled).clamp(min=1e-6)
+    predicted = (probabilities * (label != IGNORE_INDEX).unsqueeze(1)).sum((0, 2, 3))
+    score = 2 * overlap / (predicted + labeled).clamp(min=1e-6)
     present = labeled > 0
     return (1 - score[present]).mean() if present.any() else logits.sum() * 0
 

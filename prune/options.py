@@ -6,16 +6,18 @@ import re
 import types
 import typing
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from prune.errors import UserError
+
+Config = TypeVar("Config")
 
 
 def option(
     default: Any,
     help: str,
     *,
-    choices: Sequence[str] | None = None,
+    choices: Sequence[str | bool] | None = None,
     low: float | None = None,
     positional: bool = False,
     flag: str = "",
@@ -34,6 +36,14 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def with_defaults(config_class: type[Config], name: str, /, **defaults: Any) -> type[Config]:
+    """A config class called ``name`` with the fields and flags of ``config_class`` and other ``defaults`` for some."""
+    fields = {field.name: field for field in dataclasses.fields(config_class)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(config_class)
+    changed = [(n, hints[n], dataclasses.field(default=d, metadata=fields[n].metadata)) for n, d in defaults.items()]
+    return dataclasses.make_dataclass(name, changed, bases=(config_class,), frozen=True)
+
+
 def flag_of(field: dataclasses.Field[Any]) -> str:
     """The flag of a field as people type it, dashes included."""
     return f"--{field.metadata.get('flag') or field.name}"
@@ -48,7 +58,7 @@ def check(config: Any) -> None:
     for field in dataclasses.fields(config):
         value, choices, low = getattr(config, field.name), field.metadata.get("choices"), field.metadata.get("low")
         if choices and value not in choices and value is not field.default:
-            raise UserError(f"{flag_of(field)}: expected one of {', '.join(choices)}, found {value!r}")
+            raise UserError(f"{flag_of(field)}: expected one of {', '.join(map(str, choices))}, found {value!r}")
         if low is not None and value is not None and not value >= low:
             raise UserError(f"{flag_of(field)}: expected at least {low}, found {value}")
 
@@ -69,6 +79,16 @@ def parse_bool(text: str) -> bool:
     if lowered in ("false", "no", "0", "off"):
         return False
     raise argparse.ArgumentTypeError(f"expected True or False, found {text!r}")
+
+
+def parse_switch(text: str) -> bool | str:
+    """``auto``, or what ``parse_bool`` reads."""
+    if text.strip().lower() == "auto":
+        return "auto"
+    try:
+        return parse_bool(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected auto, True or False, found {text!r}") from None
 
 
 def parse_numbers(text: str) -> tuple[int, ...]:
@@ -126,7 +146,8 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
         elif field.metadata["positional"]:
             parser.add_argument(name, nargs="?", type=kind, metavar=field.name.upper(), **common)
         elif kind is bool:
-            parser.add_argument(name, nargs="?", type=parse_bool, const=True, metavar="BOOL", **common)
+            parse, metavar = (parse_switch, "|".join(map(str, choices))) if choices else (parse_bool, "BOOL")
+            parser.add_argument(name, nargs="?", type=parse, const=True, metavar=metavar, **common)
         else:
             metavar = "|".join(choices) if choices else kind.__name__.upper()
             parser.add_argument(name, type=kind, metavar=metavar, **common)

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prune.checkpoint import Network, load_checkpoint
+from prune.checkpoint import Network, load_checkpoint, require_finite
 from prune.errors import UserError, first_line
-from prune.hardware import device_name
+from prune.hardware import device_name, exact_float32
 from prune.models import all_logits, mode, without_auxiliary
 from prune.predict import Card, Predictor
+from prune.program import read_program
 from prune.runtimes import METADATA, card_from_metadata, votes
+
+PRECISIONS = {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+"""Names of the autocast types."""
 
 
 class TorchPredictor(Predictor):
@@ -40,7 +45,9 @@ class TorchPredictor(Predictor):
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         file = network.file or Path(network.architecture)
         about = (network.architecture, tuple(network.history()))
-        self.card = Card(file.stem, file, network.classes, network.preprocessing, *about)
+        precision = PRECISIONS[autocast]
+        self.card = Card(file.stem, file, network.classes, network.preprocessing, *about, precision=precision)
+        exact_float32()
         network.model.to(device).to(memory_format=self.format)  # type: ignore[call-overload]
 
     def run(self, batch: NDArray[np.float32]) -> torch.Tensor:
@@ -67,16 +74,27 @@ class TorchPredictor(Predictor):
 
 
 class ProgramPredictor(Predictor):
-    """A program that ``torch.export`` wrote (.pt2)."""
+    """A program that ``torch.export`` wrote (.pt2).
 
-    def __init__(self, file: Path) -> None:
-        extra = {METADATA: ""}
+    Args:
+        file: The .pt2 file.
+        trust_pickle: Load it by ``torch.export.load``, which can run code from it, and takes any operator.
+    """
+
+    def __init__(self, file: Path, trust_pickle: bool = False) -> None:
+        self.program: Callable[[torch.Tensor], torch.Tensor]
         try:
-            # Guards of the example's size (even or odd) do not hold for the operators; parity is measured instead.
-            self.program = torch.export.load(file, extra_files=extra).module(check_guards=False)
-            self.card = card_from_metadata(json.loads(extra[METADATA]), file, "pt2")
-        except (RuntimeError, OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+            if trust_pickle:
+                texts: dict[str, Any] = {METADATA: ""}
+                # Guards of the example's size (even or odd) do not hold for the operators; parity is measured instead.
+                self.program = torch.export.load(file, extra_files=texts).module(check_guards=False)
+            else:
+                self.program, texts = read_program(file)
+                require_finite(self.program.state, file)
+            self.card = card_from_metadata(json.loads(texts[METADATA]), file, "pt2")
+        except (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise UserError(f"{file}: expected an exported program, found: {first_line(error)}") from error
+        exact_float32()
 
     def run(self, batch: NDArray[np.float32]) -> torch.Tensor:
         """Logits float32 (1, C, H, W)."""
@@ -92,12 +110,12 @@ def open_torch(
     channels_last: bool = True,
     trust_pickle: bool = False,
 ) -> Predictor:
-    """The network of a checkpoint or of an exported program.
+    """The network of a checkpoint or of an exported program; only with ``trust_pickle`` a file may run code.
 
     Raises:
         UserError: for a missing, damaged or foreign file.
     """
     if file.suffix == ".pt2":
-        return ProgramPredictor(file)
+        return ProgramPredictor(file, trust_pickle)
     network = load_checkpoint(file, trust_pickle)
     return TorchPredictor(network, device or torch.device("cpu"), autocast, channels_last)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.errors import UserError
-from prune.predict import Predictor
+from prune.predict import Predictor, class_ids
 
 PROBE = (64, 64)
 """Height and width in px of the black image an export is asked with; one of a fixed size gets its own."""
@@ -60,5 +60,5 @@ def class_probability(predictor: Predictor, image: NDArray[np.uint8], class_id: 
     for window in predictor.windows(image):
         logits = predictor.to_numpy(window.logits)
         probability[window.rows, window.columns] = softmax(logits)[class_id]
-        class_map[window.rows, window.columns] = logits.argmax(0)
+        class_map[window.rows, window.columns] = class_ids(logits)
     return ClassProbability(probability, class_map)

@@ -6,10 +6,10 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def progress(items: Iterable[Item], label: str, unit: str = "image") -> Iterable[Item]:
-    """Pass items on, showing how far they are."""
+def progress(items: Iterable[Item], label: str, unit: str = "image", total: int | None = None) -> Iterable[Item]:
+    """Pass items on, showing how far they are; ``total`` = how many there are, where ``items`` cannot say."""
     try:
         from tqdm import tqdm
     except ImportError:
         return items
-    return tqdm(items, desc=label, unit=unit, leave=False)
+    return tqdm(items, desc=label, unit=unit, total=total, leave=False)

@@ -1,5 +1,6 @@
 """ONNX Runtime, OpenVINO and ncnn: files that run without PyTorch, and what they say about themselves."""
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -60,7 +61,8 @@ def _card(text: str | None, file: Path, runtime: str, classes: ClassSet | None, 
     return Card(file.stem, file, classes, runtime=runtime, architecture="network of another tool")
 
 
-def _threads(threads: int) -> int:
+def thread_count(threads: int) -> int:
+    """CPU threads that ``threads`` means: 0 is what the environment variable OMP_NUM_THREADS says, else all cores."""
     wished = os.environ.get("OMP_NUM_THREADS", "")
     return threads or (int(wished) if wished.isdigit() else 0) or os.cpu_count() or 1
 
@@ -85,8 +87,12 @@ def _weights(file: Path) -> Path:
     return weights
 
 
+FULL_PRECISION = {"mlas.enable_gemm_fastmath_arm64_bfloat16": "0", "optimization.enable_gelu_approximation": "0"}
+"""Settings of ONNX Runtime that would trade exactness for speed, switched off whatever its defaults become."""
+
+
 class OnnxPredictor(Predictor):
-    """An ONNX file run by ONNX Runtime on the CPU.
+    """An ONNX file run by ONNX Runtime on the CPU; what the file holds in float32 is computed in float32.
 
     Args:
         file: The .onnx file.
@@ -100,8 +106,10 @@ class OnnxPredictor(Predictor):
         except ImportError as error:
             raise UserError(f"{file}: needs ONNX Runtime: pip install prune-crackseg[runtime]") from error
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = _threads(threads)
+        options.intra_op_num_threads = thread_count(threads)
         options.log_severity_level = 3
+        for key, value in FULL_PRECISION.items():
+            options.add_session_config_entry(key, value)
         try:
             self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no base class of their own
@@ -117,8 +125,54 @@ class OnnxPredictor(Predictor):
         return votes(self.session.run(None, {self.input: batch})[0], len(self.classes))
 
 
+@functools.cache
+def openvino_core() -> Any:
+    """The one OpenVINO core of this process, never let go.
+
+    Every core replaces the stack that signal handlers run on, and puts back the one before it when it goes. Unless cores
+    go in the reverse order they came, that is a stack of a core long gone, and the next Ctrl-C is a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
+def openvino_settings(precision: str, threads: int = 0) -> dict[str, Any]:
+    """How OpenVINO shall compile a network for the CPU so that it computes what the file says.
+
+    Left alone it computes float32 files in bfloat16 or float16 wherever the CPU has that.
+
+    Args:
+        precision: Of the file. Only a bf16 file is computed in bfloat16; fp32 and fp16 files, and the float layers of
+            INT8 files, are computed in float32.
+        threads: CPU threads, 0 = all cores.
+    """
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": thread_count(threads),
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+    }
+    if thread_count(threads) < (os.cpu_count() or 1):
+        # Pinned threads of two processes would share one core and leave the other idle.
+        settings["ENABLE_CPU_PINNING"] = False
+    return settings
+
+
+def has_openvino_bf16() -> bool:
+    """Whether OpenVINO computes bfloat16 on this CPU; not every CPU with such instructions is one it uses them on."""
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def require_openvino_bf16(what: str) -> None:
+    """Raise ``UserError`` naming ``what`` asks for bfloat16 when OpenVINO does not compute it on this CPU."""
+    if not has_openvino_bf16():
+        name = openvino_core().get_property("CPU", "FULL_DEVICE_NAME")
+        raise UserError(f"{what}: expected a CPU that computes bfloat16, found {name}; use --precision fp32 or int8")
+
+
 class OpenVinoPredictor(Predictor):
-    """An OpenVINO IR (.xml with its .bin), or an ONNX file, run by OpenVINO on the CPU.
+    """An OpenVINO IR (.xml with its .bin), or an ONNX file, run by OpenVINO on the CPU in the precision it names.
 
     Args:
         file: The .xml file.
@@ -128,27 +182,24 @@ class OpenVinoPredictor(Predictor):
 
     def __init__(self, file: Path, threads: int = 0, classes: ClassSet | None = None) -> None:
         try:
-            import openvino
+            core = openvino_core()
         except ImportError as error:
             raise UserError(f"{file}: needs OpenVINO: pip install prune-crackseg[openvino]") from error
         if file.suffix == ".xml":
             _weights(file)
         try:
-            core = openvino.Core()
             model = core.read_model(str(file))
             # An ONNX file's own metadata lies under the name of its framework.
             places = [place for place in ([METADATA], ["framework", METADATA]) if model.has_rt_info(place)]
             text = model.get_rt_info(places[0]).astype(str) if places else None
-            settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": _threads(threads)}
-            if _threads(threads) < (os.cpu_count() or 1):
-                # Pinned threads of two processes would share one core and leave the other idle.
-                settings["ENABLE_CPU_PINNING"] = False
-            self.compiled = core.compile_model(model, "CPU", settings)
+            shape = model.output(0).get_partial_shape()
+            channels = shape[1].get_length() if len(shape) == 4 and shape[1].is_static else None
+            self.card = _card(text, file, "openvino", classes, channels)
+            if self.card.precision == "bf16":
+                require_openvino_bf16(f"{file} of the precision bf16")
+            self.compiled = core.compile_model(model, "CPU", openvino_settings(self.card.precision, threads))
         except RuntimeError as error:
             raise UserError(f"{file}: expected an OpenVINO network, found: {first_line(error)}") from error
-        shape = model.output(0).get_partial_shape()
-        channels = shape[1].get_length() if len(shape) == 4 and shape[1].is_static else None
-        self.card = _card(text, file, "openvino", classes, channels)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits float32 (1, C, H, W)."""
@@ -185,9 +236,10 @@ class NcnnPredictor(Predictor):
         self.card = _card(_ncnn_metadata(file), file, "ncnn", classes, None)
         self.mat, self.net = ncnn.Mat, ncnn.Net()
         options, half = self.net.opt, self.card.precision == "fp16"
-        options.num_threads = _threads(threads)
+        options.num_threads = thread_count(threads)
         options.use_winograd63_convolution = False  # its larger tiles are less exact and no faster
         options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = half
+        options.use_bf16_packed = options.use_bf16_storage = False
         if self.net.load_param(str(file)) or self.net.load_model(str(weights)):
             raise UserError(f"{file}: expected an ncnn network, found one that cannot be loaded")
         self.names = self.net.input_names()[0], self.net.output_names()[0]

@@ -18,7 +18,9 @@ from prune.data.labels import S2DS
 
 ROOT = Path(__file__).parent.parent
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-TINY = ["--model", "deeplabv3_tiny", "--crop_size", "64", "--workers", "0", "--batch_size", "4"]
+PINNED = ["--amp", "off", "--channels_last", "True"]
+"""Flags with which trainings that are compared compute the same: auto is measured in each process."""
+TINY = ["--model", "deeplabv3_tiny", "--crop_size", "64", "--workers", "0", "--batch_size", "4", *PINNED]
 """Flags that make a command train the microscopic network."""
 TENSORRT = {
     *("Add", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Concat", "Constant", "Conv", "ConvTranspose"),

@@ -1,5 +1,6 @@
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from prune.checkpoint import (
     load_checkpoint,
     new_stage,
     newest_model,
+    read_state_dict,
     read_torch,
     require_classes,
     save_checkpoint,
@@ -66,6 +68,80 @@ def test_denormals_do_not_reach_the_file(tmp_path: Path) -> None:
     assert not loaded.model.backbone.conv1.weight[0].any()
 
 
+def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(tmp_path: Path) -> None:
+    network, file = pruned_network(), tmp_path / "a.pth"
+    before = save_checkpoint(network, file).read_bytes()
+    network.model.backbone.bn1.running_var[0] = float("inf")
+    message = "a.pth: expected finite weights, found NaN or infinity in backbone.bn1.running_var: its training diverged"
+    with pytest.raises(UserError, match=message):
+        save_checkpoint(network, file)
+    assert file.read_bytes() == before
+    content = torch.load(file, weights_only=True)
+    content["state_dict"]["backbone.bn1.running_var"][0] = float("nan")
+    for written in (content, content["state_dict"]):
+        torch.save(written, file)
+        for read in (load_checkpoint, read_state_dict):
+            with pytest.raises(UserError, match=message):
+                read(file)
+
+
+def test_tensors_larger_than_the_file_are_refused_before_they_take_memory(tmp_path: Path) -> None:
+    file = save_checkpoint(pruned_network(), tmp_path / "a.pth")
+    content = torch.load(file, weights_only=True)
+    state = content["state_dict"]
+    widest = state["backbone.conv1.weight"]
+    bombs = {
+        "expanded": {"backbone.conv1.weight": torch.zeros(1).expand(1 << 40, 3, 7, 7)},  # 588 TiB, never a real tensor
+        "shared": {f"{number}": widest for number in range(1 + file.stat().st_size // widest.nbytes)},
+    }
+    for bomb in bombs.values():
+        for written in ({**content, "state_dict": state | bomb}, state | bomb):
+            for modern in (True, False):
+                torch.save(written, file, _use_new_zipfile_serialization=modern)
+                with pytest.raises(
+                    UserError, match="a.pth: expected at most the [0-9,]+ bytes of the file, found tensors of more"
+                ):
+                    load_checkpoint(file)
+
+
+def test_archives_that_unpack_to_more_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1_000_000)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as plain, zipfile.ZipFile(tmp_path / "b.pth", "w") as packed:
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry), zipfile.ZIP_DEFLATED)
+    with pytest.raises(
+        UserError, match=r"b.pth: expected a checkpoint, found an archive of [0-9,]+ bytes that unpacks to 4,0"
+    ):
+        read_torch(tmp_path / "b.pth")
+
+
+def test_tensors_without_stored_values_are_refused(tmp_path: Path) -> None:
+    sparse = torch.sparse_coo_tensor([[0], [0]], [1.0], (1 << 30, 1 << 30), check_invariants=True)
+    for tensor in (sparse, torch.empty(1 << 40, device="meta")):
+        torch.save({"a": [{"weight": tensor}]}, tmp_path / "a.pth")
+        with pytest.raises(
+            UserError, match="a.pth: expected plain tensors, found a sparse, quantized or empty one, weight"
+        ):
+            read_torch(tmp_path / "a.pth")
+
+
+def test_more_outputs_than_classes_are_refused_before_the_network_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = save_checkpoint(pruned_network(), tmp_path / "a.pth")
+    content = torch.load(file, weights_only=True)
+    torch.save({**content, "architecture": {**content["architecture"], "num_classes": 1 << 62}}, file)
+    monkeypatch.setattr("prune.checkpoint.rebuild", None)
+    with pytest.raises(UserError, match=f"a.pth: expected outputs for its 7 classes, found {1 << 62}"):
+        load_checkpoint(file)
+
+
+def test_a_state_dict_of_too_many_classes_is_refused(tmp_path: Path) -> None:
+    torch.save(build_model("deeplabv3_tiny", 300).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(UserError, match="a.pth: expected at most 255 classes, found 300"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
 def test_a_failing_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = save_checkpoint(pruned_network(), tmp_path / "a.pth")
     before = file.read_bytes()
@@ -118,7 +194,8 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "random.pth").write_bytes(os.urandom(4096))
     (tmp_path / "text.pth").write_text("hello")
     (tmp_path / "empty.pth").write_bytes(b"")
-    for name in ("half.pth", "random.pth", "text.pth", "empty.pth"):
+    (tmp_path / "opcode.pth").write_bytes(b"t.")
+    for name in ("half.pth", "random.pth", "opcode.pth", "text.pth", "empty.pth"):
         with pytest.raises(UserError, match=f"{name}: expected a checkpoint, found") as caught:
             load_checkpoint(tmp_path / name)
         assert "\n" not in str(caught.value)
@@ -170,6 +247,10 @@ def test_the_newest_fitting_file_is_found(here: Path) -> None:
     dense = Network(build_model("deeplabv3_tiny", 7), "deeplabv3_tiny")
     for number, (name, network) in enumerate((("old", pruned_network()), ("new", dense))):
         os.utime(save_checkpoint(network, Path(f"results/models/{name}.pth")), (number, number))
+    torch.save([torch.zeros(1)], "results/models/foreign.pth")
+    os.utime("results/models/foreign.pth", (-1, -1))
+    for name in (".half.83bda6b9.pth", ".half.83bda6b9.writing.pth"):  # left by a kill, today or by an older version
+        Path(f"results/models/{name}").write_bytes(b"half")
     assert [newest_model(kind).stem for kind in (None, True, False)] == ["new", "old", "new"]
 
 

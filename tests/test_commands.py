@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import openpyxl
@@ -15,12 +14,12 @@ from PIL import Image
 from torch import nn
 
 from prune import predict
-from prune.__main__ import COMMANDS
 from prune.checkpoint import Network, load_checkpoint, save_checkpoint
 from prune.commands import defaults, inference, inspect, prepare, prune, synthesize, test, train
 from prune.data.labels import S2DS, ClassSet
 from prune.data.layout import find_split
 from prune.errors import run
+from prune.files import visible
 from prune.models import build_model
 from prune.predict_torch import TorchPredictor
 from tests.conftest import TINY, command, draw_label, make_data, write_pair
@@ -125,18 +124,6 @@ def test_a_network_of_two_classes_goes_through_every_verb(
     assert "has the classes Background, Crack" in error_of(train.main, [data, data, "x", *words], capsys)
 
 
-@pytest.mark.parametrize("verb", [train, test, prune, inference])
-def test_help_lists_the_flags(verb: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        verb.main(["--help"])
-    assert "--help" in capsys.readouterr().out
-
-
-def test_help_lists_the_commands(here: Path) -> None:
-    finished = command("-m prune", "--help", cwd=here)
-    assert finished.returncode == 0 and all(c in finished.stdout for c in COMMANDS)
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -165,7 +152,8 @@ def test_mistakes_in_pruning(
     tiny_model("other", ClassSet("ground", ("soil", "moss"), ((0, 0, 0), (255, 255, 255))))
     before = sorted(Path("results/models").iterdir())
     assert message in error_of(prune.main, [*words, "--data_dir", data, *QUICK], capsys)
-    assert sorted(Path("results/models").iterdir()) == before and not list(Path("results").rglob(".*"))
+    assert visible(Path("results/models"), "*") == before
+    assert not [path for path in Path("results").rglob(".*") if path.suffix != ".lock"]  # nothing half-written
 
 
 def test_mistakes_in_testing(data: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from prune.commands import benchmark
 from prune.contenders import open_contender, split_name
 from prune.data.labels import S2DS
 from prune.latency import Timing, throughput, time_predictors
+from prune.machine import Peaks
 from prune.predict import Card, Predictor
 from prune.report.charts import latency_chart
 from tests.test_commands import error_of, tiny_model
@@ -64,13 +65,22 @@ def test_a_timing_is_its_median_with_an_interval() -> None:
     assert 10 <= low <= 12 <= high <= 100 and Timing((7.0,)).interval() == (7.0, 7.0)
 
 
+@pytest.fixture
+def peaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of 200 GMACs/s in float32."""
+    monkeypatch.setattr("prune.machine.measure_peaks", lambda *_: Peaks({"fp32": {"a": 200.0}, "bf16": {}}, 20.0))
+    monkeypatch.setattr("prune.machine.cpu_kind", lambda: "some_kind")
+
+
+@pytest.mark.usefixtures("peaks")
 def test_the_benchmark_of_two_networks_by_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_model("a")
     tiny_model("b")
     benchmark.main(["a", "b", "--size", "64", "--passes", "3", "--batch", "2", "--threads", "1"])
     said = capsys.readouterr().out
-    assert "speed-up" in said and "1.00x" in said and "results/benchmarks/latency.png" in said
-    content = json.loads(Path("results/benchmarks/latency.json").read_text())
+    assert "speed-up" in said and "1.00x" in said and "results/benchmarks/some_kind/latency.png" in said
+    assert "GMACs/s  % of peak" in said and "peak of this machine in GMACs/s: fp32 200 (" in said
+    content = json.loads(Path("results/benchmarks/some_kind/latency.json").read_text())
     first, second = content["rows"]
     assert (first["name"], second["name"]) == ("a", "b") and content["machine"]["threads"] == 1
     assert first["speedup"] == 1 and second["speedup"] == pytest.approx(first["ms_median"] / second["ms_median"])
@@ -78,7 +88,21 @@ def test_the_benchmark_of_two_networks_by_command(here: Path, capsys: pytest.Cap
     assert first["ms_low"] <= first["ms_median"] <= first["ms_high"] and first["ms_median"] <= first["ms_p95"]
     assert 50 < first["peak_mib"] < 3000 and first["load_s"] > 0 and first["file_mib"] > 1
     assert first["parameters"] > 1e5 and first["macs"] > 1e6 and first["size"] == "64x64"
-    assert Path("results/benchmarks/latency.csv").read_text().startswith("name,runtime,precision")
+    assert first["gmacs_per_second"] == pytest.approx(
+        2 * first["macs"] / first["ms_median"] / 1e6
+    )  # two images per pass
+    assert first["share_of_peak"] == pytest.approx(first["gmacs_per_second"] / 200)
+    assert content["machine"]["kind"] == "some_kind" and content["machine"]["peaks"] == {"fp32": 200.0, "bf16": None}
+    assert Path("results/benchmarks/some_kind/latency.csv").read_text().startswith("name,runtime,precision")
+
+
+@pytest.mark.usefixtures("peaks")
+def test_the_benchmark_of_a_single_network(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_model("a")
+    benchmark.main(["a", "--size", "64", "--passes", "2", "--threads", "1", "--output", "one.json"])
+    (row,) = json.loads(Path("one.json").read_text())["rows"]
+    assert row["speedup"] == 1 and row["share_of_peak"] > 0 and "1.00x" in capsys.readouterr().out
+    assert Path("one.csv").is_file() and Path("one.png").is_file() and not Path("results/benchmarks").exists()
 
 
 def test_ways_to_run_a_file(here: Path) -> None:

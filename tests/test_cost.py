@@ -11,6 +11,7 @@ from prune.config import PruneConfig
 from prune.models import all_logits, build_model, without_auxiliary
 from prune.models.cost import count, measure_latency
 from prune.models.freezing import freeze
+from prune.models.summary import describe, layer_rows
 from prune.pruning.pruner import prune_model
 
 CPU = torch.device("cpu")
@@ -28,6 +29,23 @@ def test_count_agrees_with_torch_pruning() -> None:
         other_macs, other = torch_pruning.utils.count_ops_and_params(inference.eval(), torch.zeros(1, 3, 64, 96))
     assert parameters == other
     assert macs == pytest.approx(other_macs, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_tiny", "hrsegnet_b16", "unet", "lraspp_mobilenet_v3_large"])
+def test_the_layers_and_the_list_add_up_to_the_count(name: str) -> None:
+    with torch.device("meta"):
+        model = build_model(name, 2)
+    for size in ((64, 64), (75, 90)):
+        rows = layer_rows(model, size)
+        assert (sum(row.parameters for row in rows), sum(row.macs for row in rows)) == count(model, size)
+    described = describe(name, 2)
+    assert (described["params"], described["macs"]) == count(model, (described["size"],) * 2)
+
+
+def test_only_convolutions_and_linear_layers_count() -> None:
+    layers = [nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.ConvTranspose2d(4, 2, 2, stride=2), nn.AvgPool2d(2)]
+    assert count(nn.Sequential(*layers), (6, 8))[1] == 6 * 8 * (3 * 4 + 4 * 2 * 2 * 2)
+    assert count(nn.Sequential(*layers, nn.Flatten(2), nn.Linear(48, 5)), (6, 8))[1] == 6 * 8 * (12 + 32) + 2 * 48 * 5
 
 
 def test_count_of_the_full_network_is_the_published_one() -> None:

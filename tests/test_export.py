@@ -24,9 +24,9 @@ from prune.export import Target, metadata
 from prune.export import export as write_export
 from prune.models import build_model
 from prune.models.unet import UNet
-from prune.parity import Gate
 from prune.predict import load_predictor
 from prune.predict_torch import TorchPredictor
+from prune.runtimes import has_openvino_bf16
 from tests.conftest import ROOT, TENSORRT
 from tests.test_commands import error_of, tiny_model
 
@@ -69,6 +69,9 @@ CASES = [
     ("onnx", "fp32", None),
     ("onnx", "int8", FIXED),
     ("openvino", "fp16", FIXED),
+    pytest.param(
+        "openvino", "bf16", None, marks=pytest.mark.skipif(not has_openvino_bf16(), reason="this CPU has no bfloat16")
+    ),
     ("openvino", "int8", None),
     ("ncnn", "fp32", None),
     pytest.param("ncnn", "fp16", FIXED, marks=pytest.mark.slow),
@@ -106,7 +109,7 @@ def test_every_runtime_gives_what_the_network_gives(
     if size is None:
         first, second = predictor.to_numpy(predictor.forward(image)), reference.to_numpy(reference.forward(image))
         assert np.abs(first - second).max() < (1e-3 if precision == "fp32" else np.abs(second).max())
-    assert (found == expected).mean() >= {"fp32": 0.999, "fp16": 0.99, "int8": 0.9}[precision]
+    assert (found == expected).mean() >= {"fp32": 0.999, "bf16": 0.98, "fp16": 0.99, "int8": 0.9}[precision]
 
 
 def test_exporting_leaves_the_network_as_it_was(tmp_path: Path) -> None:
@@ -178,7 +181,7 @@ def test_a_file_that_fails_the_gate_does_not_get_its_name(
     save_checkpoint(load_checkpoint(trained), Path("results/models/tiny.pth"))
     error = error_of(export.main, ["tiny", "--data", data, "--to", "pt2", "--min_agreement", 100.1], capsys)
     assert "tiny.pt2 is not the network: agreement of the class maps" in error and "expected >= 100.1 %" in error
-    assert [file.name for file in Path("results/exports").iterdir()] == ["tiny.pt2.json"]
+    assert [file.name for file in Path("results/exports").glob("[!.]*")] == ["tiny.pt2.json"]
     assert json.loads(Path("results/exports/tiny.pt2.json").read_text())["passed"] is False
 
 
@@ -190,11 +193,6 @@ def test_accuracy_control_keeps_sensitive_layers_in_float(trained: Path, data: P
     assert Path("results/exports/tiny_int8.xml").is_file() and Path("results/exports/tiny_int8.bin").is_file()
 
 
-def test_a_gate_that_cannot_be_told_is_no_failure() -> None:
-    assert Gate("crack ltIoU@4 lost", None, "<=", 1.0, "points").passed
-    assert Gate("lost", 1.0, "<=", 1.0, "points").passed and not Gate("lost", 1.01, "<=", 1.0, "points").passed
-
-
 def test_mistakes_in_exporting(data: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_model()
 
@@ -202,6 +200,7 @@ def test_mistakes_in_exporting(data: Path, here: Path, capsys: pytest.CaptureFix
         return error_of(export.main, ["tiny", "--data", data, *words], capsys)
 
     assert "--precision: onnx has fp32, int8, found 'fp16'" in error("--precision", "fp16")
+    assert "--precision: ncnn has fp32, fp16, found 'bf16'" in error("--to", "ncnn", "--precision", "bf16")
     assert "expected dynamic, or height and width in px, found big" in error("--size", "big")
     assert "at least 32 px" in error("--size", 16, 64)
     assert "ending in .onnx, found 'a.xml'" in error("--output", "a.xml")

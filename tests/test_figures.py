@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prune.data.labels import IGNORE_INDEX, S2DS
+from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
 from prune.errors import UserError
 from prune.report import figures
 from prune.report.charts import study_charts, training_curves
@@ -20,11 +20,14 @@ from prune.report.figures import (
     overlay,
     require_display,
     save_image,
+    save_mask,
     share_text,
     show,
     side_by_side,
 )
+from prune.report.png import write_png
 
+RNG = np.random.default_rng(0)
 SIZES = [(1, 1), (33, 700), (700, 33), (64, 64), (5, 1)]
 WHITE = (255, 255, 255)
 
@@ -214,14 +217,47 @@ def test_save_image_is_a_png_and_atomic(tmp_path: Path, monkeypatch: pytest.Monk
         assert stored.format == "PNG" and np.array_equal(np.asarray(stored), photo)
     old = path.read_bytes()
 
-    def full(self: Image.Image, file: Path, **options: Any) -> None:
+    def full(picture: np.ndarray, file: Path) -> None:
         file.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(figures, "write_png", full)
     with pytest.raises(UserError, match=r"cannot write .*a\.png: No space left on device"):
         save_image(photo, path)
     assert path.read_bytes() == old and len(list(path.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1, 3), (300, 5, 3), (513, 40), (256, 2, 3)])
+def test_a_png_keeps_every_value(shape: tuple[int, ...], tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 256, shape, dtype=np.uint8)
+    write_png(pixels, tmp_path / "a.png")
+    write_png(np.asfortranarray(pixels), tmp_path / "b.png")
+    for name in ("a.png", "b.png"):
+        with Image.open(tmp_path / name) as stored:
+            assert stored.mode == ("RGB" if len(shape) == 3 else "L")
+            assert np.array_equal(np.asarray(stored), pixels)
+
+
+@pytest.mark.parametrize("classes", [S2DS, CRACK])
+@pytest.mark.parametrize("size", [(1, 1), (20, 33), (300, 8)])
+def test_a_mask_holds_ids_and_their_colors(classes: ClassSet, size: tuple[int, int], tmp_path: Path) -> None:
+    class_map = RNG.integers(0, len(classes), size, dtype=np.uint8)
+    with Image.open(save_mask(class_map, classes, tmp_path / "a.png")) as stored:
+        assert np.array_equal(np.asarray(stored), class_map)
+        assert np.array_equal(np.asarray(stored.convert("RGB")), classes.colorize(class_map))
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".webp", "WEBP")])
+def test_a_lossy_picture_looks_like_the_original(suffix: str, kind: str, tmp_path: Path) -> None:
+    smooth = np.stack(np.broadcast_arrays(*np.ix_(np.arange(64), np.arange(96)), 80), -1).astype(np.uint8)
+    with Image.open(save_image(smooth, tmp_path / f"a{suffix}")) as stored:
+        assert stored.format == kind and np.abs(np.asarray(stored).astype(int) - smooth).max() <= 12
+
+
+def test_a_picture_too_large_for_its_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.webp: expected at most 16383 px a side, found 16384x1: use --format png"):
+        save_image(np.zeros((1, 16384, 3), np.uint8), tmp_path / "a.webp")
+    assert not list(tmp_path.iterdir())
 
 
 MESSAGE = "no display: add --save_figure to write files to results/figures"

@@ -217,6 +217,29 @@ def test_masks_of_ids(tmp_path: Path) -> None:
         split.read_label(split.pairs[2])
 
 
+def test_ids_of_classes_and_mixed_spellings_are_no_masks_of_crack(tmp_path: Path) -> None:
+    pair_of_folders(tmp_path, ["a", "b"], high=6)
+    with pytest.raises(
+        UserError, match="masks: expected masks of crack and background, found ids of s2ds: .*Labels_gr"
+    ):
+        find_split(tmp_path, None)
+    write_image(tmp_path / "masks/b.png", 255 * crack_of("b").astype(np.uint8))
+    with pytest.raises(UserError, match="masks of one coding, found ids of s2ds in a.png and black and white in b.png"):
+        find_split(tmp_path, None)
+    assert (
+        find_split(tmp_path, None, threshold=5).read_label(find_split(tmp_path, None, threshold=5).pairs[0]).max() == 1
+    )
+
+
+def test_ignored_pixels_among_ids_0_and_1(tmp_path: Path) -> None:
+    pair_of_folders(tmp_path, ["a", "b"], high=1)
+    label = crack_of("b").astype(np.uint8)
+    label[0] = 255
+    write_image(tmp_path / "masks/b.png", label)
+    split = find_split(tmp_path, None)
+    assert np.array_equal(split.read_label(split.pairs[1]), label)
+
+
 def test_black_masks_do_not_decide_how_crack_is_spelled(tmp_path: Path) -> None:
     stems = [f"{i:03d}" for i in range(60)]
     pair_of_folders(tmp_path, stems, high=0)
@@ -380,9 +403,9 @@ def test_empty_folders(tmp_path: Path) -> None:
 def test_labels_of_a_split_folder_for_scoring(tmp_path: Path) -> None:
     crack500_whole(tmp_path / "c", ["a"])
     pair_of_folders(tmp_path / "p", ["a"])
-    assert label_files(tmp_path / "c") == {"a": tmp_path / "c/a_mask.png"}
-    assert label_files(tmp_path / "p") == {"a": tmp_path / "p/masks/a.png"}
-    assert label_files(tmp_path / "p/masks") == {"a": tmp_path / "p/masks/a.png"}
+    assert label_files(tmp_path / "c")[0] == {"a": tmp_path / "c/a_mask.png"}
+    assert label_files(tmp_path / "p")[0] == {"a": tmp_path / "p/masks/a.png"}
+    assert label_files(tmp_path / "p/masks")[0] == {"a": tmp_path / "p/masks/a.png"}
 
 
 # ---- roots, roles, lists

@@ -106,12 +106,15 @@ def test_charts_take_networks_without_a_crack_score(tmp_path: Path) -> None:
 def test_the_speed_of_a_network_on_every_runtime(tmp_path: Path) -> None:
     # A torn file and the rows of another machine are replaced.
     (tmp_path / "networks.json").write_text('{"rows": [{"name": "unet"}], "machine": {}}')
-    assert networks_speed(tmp_path / "networks.json", 1, ["deeplabv3_tiny"]) == []
+    machine = {"device": "a", "cores": 2, "threads": 2, "system": "s", "python": "3", "kind": "avx2"}
+    machine |= {"peaks": {"fp32": 100.0, "int8": 400.0}}
+    assert networks_speed(tmp_path / "networks.json", 1, ["deeplabv3_tiny"], machine) == []
     rows = json.loads((tmp_path / "networks.json").read_text())["rows"]
     assert len(rows) == 10 and rows[0]["speedup"] == 1 and {r["channel_ratio"] for r in rows} == {0, 0.5}
     for found in rows:
         assert (found["images_per_second_one_per_core"] is None) == (found["runtime"] == "pytorch")
-    networks_speed(tmp_path / "networks.json", 1, ["hrsegnet_b16"])
+        assert found["share_of_peak"] == pytest.approx(found["gmacs_per_second"] / machine["peaks"][found["precision"]])
+    networks_speed(tmp_path / "networks.json", 1, ["hrsegnet_b16"], machine)
     both = json.loads((tmp_path / "networks.json").read_text())["rows"]
     assert [row for row in both if row["name"] == "deeplabv3_tiny"] == rows and len(both) == 20
     partly = [row for row in both if (row["runtime"], row["name"]) != ("ncnn", "deeplabv3_tiny")]

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import openpyxl
 import pytest
+import torch
 from PIL import Image
 
-from prune.commands import score, test
-from prune.data.labels import S2DS
+from prune.checkpoint import load_checkpoint, save_checkpoint
+from prune.commands import inference, score, test
+from prune.data.images import read_image
+from prune.data.labels import CRACK, S2DS, ClassSet
 from tests.conftest import draw_label, make_data
 from tests.test_commands import QUICK, error_of, tiny_model
 
@@ -131,7 +134,7 @@ def test_all_codings_of_the_same_masks_score_alike(here: Path) -> None:
     save(255 * (prediction == 6).astype(np.uint8), here / "gray/a.png")
     save((prediction == 6).astype(np.uint8), here / "binary/a.png")
     words = ["--output", "out.xlsx", "--workers", 0]
-    contents = [scored(folder, "split", *words) for folder in ("ids", "colors")]
+    contents = [scored(folder, "split", "--classes", "s2ds", *words) for folder in ("ids", "colors")]
     contents += [scored(folder, "split", "--classes", "crack", *words) for folder in ("ids", "gray", "binary")]
     for content in contents:
         assert content["crack"]["lt_iou"] == contents[0]["crack"]["lt_iou"]
@@ -139,14 +142,163 @@ def test_all_codings_of_the_same_masks_score_alike(here: Path) -> None:
     assert contents[0]["per_class"][5]["iou"] == pytest.approx(9 / 11) and len(contents[2]["per_class"]) == 2
 
 
-def test_scoring_saved_masks_gives_the_numbers_of_test_py(data: Path, here: Path) -> None:
-    tiny_model()
-    from prune.commands import inference
+def spelled(label: np.ndarray, coding: str) -> Image.Image:
+    """S2DS ids (H, W) as a picture in one of the ways programs write masks."""
+    crack = label == 6
+    palette = S2DS.palette.ravel().tolist()
+    if coding == "ids":
+        return Image.fromarray(label)
+    if coding == "colors":
+        return Image.fromarray(S2DS.colorize(label))
+    if coding in ("palette", "pascal"):
+        picture = Image.fromarray(label).convert("P")
+        picture.putpalette(palette if coding == "palette" else [0, 0, 0, *range(3, 60)])
+        return picture
+    if coding == "shuffled":  # what programs that shrink pictures make of colors
+        picture = Image.fromarray((6 - label).astype(np.uint8)).convert("P")
+        picture.putpalette(S2DS.palette[::-1].ravel().tolist())
+        return picture
+    if coding == "white_first":
+        picture = Image.fromarray((~crack).astype(np.uint8)).convert("P")
+        picture.putpalette([255, 255, 255, 0, 0, 0])
+        return picture
+    levels = {"binary": 1 * crack, "white": 255 * crack, "gray": np.where(crack, 140, 100), "wide": 65535 * crack}
+    if coding in levels:
+        return Image.fromarray(levels[coding].astype(np.uint16 if coding == "wide" else np.uint8))
+    if coding == "bits":
+        return Image.fromarray(crack)
+    assert coding == "rgb"
+    return Image.fromarray(np.dstack([255 * crack.astype(np.uint8)] * 3))
 
+
+S2DS_CODINGS = ("ids", "colors", "palette", "pascal", "shuffled")
+CRACK_CODINGS = ("binary", "white", "gray", "wide", "bits", "rgb", "white_first")
+
+
+@pytest.fixture
+def spellings(here: Path) -> Path:
+    """The same predictions and labels in every coding: pred/CODING/N.png and labels/CODING/N.png, the last without crack."""
+    for number in range(3):
+        label = (6 * crack_line()).astype(np.uint8) if number < 2 else np.zeros((48, 48), np.uint8)
+        label[30:40, 30:40], label[2:6, 40:44] = 5, 2
+        for side, mask in (("labels", label), ("pred", np.roll(label, number + 1, 1))):
+            for coding in (*S2DS_CODINGS, *CRACK_CODINGS):
+                file = here / side / coding / f"{number}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                spelled(mask, coding).save(file)
+    return here
+
+
+def test_any_mix_of_codings_scores_alike(spellings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--output", "out.xlsx", "--workers", 0]
+    whole = scored("pred/ids", "labels/ids", *words)
+    assert len(whole["per_class"]) == 7 and whole["per_class"][5]["iou"] > 0
+    for coding in S2DS_CODINGS:
+        assert scored(f"pred/{coding}", "labels/ids", *words)["statistics"] == whole["statistics"], coding
+        assert scored("pred/ids", f"labels/{coding}", *words)["statistics"] == whole["statistics"], coding
+    crack = scored("pred/ids", "labels/ids", "--classes", "crack", *words)
+    assert len(crack["per_class"]) == 2 and crack["crack"]["lt_iou"] == whole["crack"]["lt_iou"]
+    for coding in CRACK_CODINGS:
+        for sides in (("colors", coding), (coding, "white")):
+            found = scored(f"pred/{sides[0]}", f"labels/{sides[1]}", *words)
+            assert found["statistics"] == crack["statistics"], sides
+    capsys.readouterr()
+    scored("pred/gray", "labels/palette", *words)
+    said = capsys.readouterr().out.splitlines()[:3]
+    expected = ["pred/gray: gray levels above 127 are crack", "3 in labels/palette: ids of s2ds", "Background, Crack"]
+    assert [line[9:] for line in said] == expected
+
+
+def test_one_threshold_for_gray_masks_of_both_sides(spellings: Path) -> None:
+    words = ["pred/white", "labels/gray", "--output", "out.xlsx", "--workers", 0]
+    assert scored(*words)["per_class"][1]["support"] == 2 * 80
+    assert scored(*words, "--mask_threshold", 50)["per_class"][1]["support"] == 3 * 48 * 48
+    for number in range(3):
+        save(np.array(Image.open(f"labels/white/{number}.png")) // 100, Path(f"two/{number}.png"))
+    low = scored("pred/white", "two", "--mask_threshold", 1, *words[2:])
+    assert low["statistics"] == scored(*words)["statistics"]
+
+
+def test_white_is_crack_and_1_is_a_class_where_all_classes_are_asked_for(
+    spellings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["labels/ids", "--classes", "s2ds", "--output", "out.xlsx", "--workers", 0]
+    white = scored("pred/white", *words)
+    assert white["crack"] == scored("pred/ids", *words)["crack"] and white["per_class"][5]["iou"] == 0
+    capsys.readouterr()
+    assert scored("pred/binary", *words)["per_class"][6]["iou"] == 0
+    assert "ids 0 and 1, read as Background and Control Point" in capsys.readouterr().out
+
+
+def test_ignored_labels_stay_ignored(spellings: Path) -> None:
+    for coding, labels in (("ids", "labels/ids"), ("binary", "labels/binary")):
+        for number in range(3):
+            label = np.array(Image.open(f"{labels}/{number}.png"))
+            label[: 2 if number == 0 else 0] = 255
+            save(label, Path(f"ignored/{coding}/{number}.png"))
+        content = scored(f"pred/{coding}", f"ignored/{coding}", "--output", "out.xlsx", "--workers", 0)
+        assert np.sum(content["confusion"]["counts"]) == 46 * 48 + 2 * 48 * 48
+
+
+def test_a_split_folder_is_read_as_test_py_reads_it(here: Path) -> None:
+    """Ids 0 and 1 in Labels_grayscale are background and control points, whatever predictions look like."""
+    save(crack_line(), here / "split/Labels_grayscale/a.png")
+    save(crack_line() * 255, here / "pred/a.png")
+    content = scored("pred", "split", "--classes", "crack", "--output", "out.xlsx", "--workers", 0)
+    assert content["per_class"][1]["support"] == 0 and content["crack"]["false_alarm"]["value"] == 1
+
+
+def test_masks_of_several_codings_in_one_folder_are_refused(
+    spellings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def error(one: str, two: str, side: str = "pred") -> str:
+        Image.open(f"{side}/{one}/0.png").save("mixed/0.png")
+        Image.open(f"{side}/{one}/2.png").save("mixed/2.png")
+        Image.open(f"{side}/{two}/1.png").save("mixed/1.png")
+        folders = ["mixed", "labels/ids"] if side == "pred" else ["pred/ids", "mixed"]
+        return error_of(score.main, [*folders, "--workers", 0], capsys)
+
+    Path("mixed").mkdir()
+    found = "mixed: expected masks of one coding, found {} in {}.png and {} in {}.png"
+    assert found.format("ids of s2ds", 0, "black and white", 1) in error("ids", "white")
+    assert found.format("ids 0 and 1", 1, "black and white", 0) in error("white", "binary", "labels")
+    assert found.format("colors of s2ds", 0, "ids of s2ds", 1) in error("colors", "ids")
+    assert found.format("ids of s2ds", 1, "gray levels", 0) in error("gray", "ids")
+    assert found.format("ids 0 and 1", 0, "gray levels", 1) in error("binary", "gray", "labels")
+    assert found.format("colors of s2ds", 1, "gray levels", 0) in error("gray", "colors")
+
+
+def test_empty_masks_go_with_every_coding(spellings: Path) -> None:
+    for number in range(3):
+        save(np.zeros((48, 48), np.uint8), Path(f"empty/{number}.png"))
+    for coding in ("ids", "colors", "white", "binary"):
+        content = scored("empty", f"labels/{coding}", "--output", "out.xlsx", "--workers", 0)
+        assert len(content["per_class"]) == (7 if coding in S2DS_CODINGS else 2)
+        assert content["crack"]["iou"]["value"] == 0 and content["crack"]["lt_iou"]["4"]["value"] == 0
+
+
+def predicts_everything(file: Path, photograph: Path) -> None:
+    """Shift the logits of a network so that each of its classes is predicted somewhere on a photograph."""
+    network = load_checkpoint(file)
+    image = torch.from_numpy(network.preprocessing.normalize(read_image(photograph)))
+    last = [
+        layer for layer in network.model.get_submodule("classifier").modules() if isinstance(layer, torch.nn.Conv2d)
+    ][-1]
+    with torch.no_grad():
+        logits = network.model.eval()(image)["out"][0].flatten(1)
+        last.weight /= logits.std(1)[:, None, None, None]
+        last.bias.copy_((last.bias - logits.mean(1)) / logits.std(1))
+    save_checkpoint(network, file)
+
+
+@pytest.mark.parametrize("classes", [S2DS, CRACK])
+def test_scoring_saved_masks_gives_the_numbers_of_test_py(data: Path, here: Path, classes: ClassSet) -> None:
+    predicts_everything(tiny_model(classes=classes), data / "test/Images/000.png")
     test.main([str(data / "test"), *QUICK])
     words = ["--image", str(data / "test/Images"), "--mode", "save_mask", "--save_figure", "--output_dir", "masks"]
     inference.main(words)
     ours = json.loads(Path("results/metrics/tiny.json").read_text())
+    assert np.all(np.sum(ours["confusion"]["counts"], 0) > 0)
     theirs = scored("masks", data / "test", "--output", "out.xlsx")
     assert theirs["statistics"] == ours["statistics"] and theirs["crack"] == ours["crack"]
     assert theirs["run"]["data"]["labels"] == ours["run"]["data"]["labels"]
@@ -214,12 +366,15 @@ def test_mistakes_in_scoring(masks: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "pred/1.png: expected the size of its label, 48x48, found 48x5" in error()
     Path("pred/1.png").write_text("no picture")
     assert "pred/1.png: expected a readable image" in error()
-    assert "black and white masks need --classes crack" in error_of(score.main, ["pred", "labels"], capsys)
-    save(np.zeros((48, 48), np.uint8), Path("pred/0.png"))
     save(np.full((48, 48), 9, np.uint8), Path("pred/1.png"))
-    assert "pred/1.png: expected ids 0 to 6" in error_of(score.main, ["pred", "labels", "--workers", 0], capsys)
-    save(np.full((48, 48), 255, np.uint8), Path("pred/1.png"))
-    assert "found ignored pixels in a prediction" in error_of(score.main, ["pred", "labels", "--workers", 0], capsys)
+    save(crack_line() * 9, Path("pred/0.png"))
+    save(crack_line() * 9, Path("pred/2.png"))
+    found = "pred: expected masks with crack above 127, found no level above 9: give --mask_threshold a number below 9"
+    assert found in error()
+    for number in range(3):
+        save(crack_line() * (7 if number == 1 else 6), Path(f"pred/{number}.png"))
+    assert "pred/1.png: expected ids 0 to 1, found ignored pixels in a prediction" in error()
+    assert "expected ids 0 to 6, found ignored" in error("--classes", "s2ds")
     assert not Path("out.xlsx").exists() and not Path("out.json").exists()
 
 

@@ -1,22 +1,35 @@
 """The house rules that a tool can check."""
 
 import ast
+import importlib
+import inspect
+import os
 import re
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
+
+import pytest
+
+from prune.__main__ import COMMANDS
+from prune.config import StudyConfig, parse
+from prune.options import flag_of
+from prune.verbs import VERBS
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"errors", "files", "options", "recipes", "config", "progress"},
-    {"hardware", "data", "models", "losses", "metrics"},
+    {"errors", "files", "options", "recipes", "config", "progress", "pipeline", "verbs"},
+    {"hardware", "number_format", "torch_file", "data", "models", "losses", "metrics"},
     {"pruning", "checkpoint"},
-    {"predict", "runtimes", "predict_torch", "probability", "gradcam"},
-    {"engine", "latency"},
-    {"benchmark", "report"},
+    {"predict", "runtimes", "machine", "program", "replicas", "predict_torch", "probability", "gradcam"},
+    {"engine", "latency", "layer_profile"},
+    {"benchmark", "training_speed", "report"},
     {"contenders", "export", "parity"},
     {"contest", "probe"},
-    {"commands"},
+    {"commands", "folder_speed"},
 ]
-"""Imports run from later rows to earlier ones, or within a row."""
+"""Imports run from later rows to earlier ones, or within a row. Verbs are called by name, so that nothing imports up."""
 
 
 def test_conda_and_pip_pins_are_equal() -> None:
@@ -30,8 +43,9 @@ def test_imports_run_one_way() -> None:
     rank = {name: number for number, row in enumerate(LAYERS) for name in row}
     for file in (ROOT / "prune").rglob("*.py"):
         own = file.relative_to(ROOT / "prune").parts[0].removesuffix(".py")
-        if own not in rank:
+        if own in ("__init__", "__main__"):
             continue
+        assert own in rank, f"{own} has no row in LAYERS"
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("prune."):
                 other = node.module.split(".")[1]
@@ -41,6 +55,63 @@ def test_imports_run_one_way() -> None:
 def test_pruning_knows_neither_data_nor_engine() -> None:
     for file in (ROOT / "prune/pruning").glob("*.py"):
         assert not re.search(r"from prune\.(data|engine|commands)", file.read_text()), file.name
+
+
+HEAVY = {"torch", "torchvision", "scipy", "matplotlib", "pandas", "openvino", "onnxruntime"}
+"""What takes long to import."""
+
+
+def imported(*words: str, cwd: Path) -> tuple[subprocess.CompletedProcess[str], set[str]]:
+    """Run a command line of this project: how it ended, and the heavy packages it imported on the way."""
+    words = tuple(str(ROOT / word) if word in SCRIPTS else word for word in words)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    finished = subprocess.run(
+        [sys.executable, "-X", "importtime", *words], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    modules = {line.rsplit("|")[-1].strip() for line in finished.stderr.splitlines() if line.startswith("import time:")}
+    return finished, modules & HEAVY
+
+
+SCRIPTS = {verb.script: name for name, verb in VERBS.items() if verb.script}
+
+
+@pytest.mark.parametrize("words", [[s] for s in SCRIPTS] + [["-m", "prune", name] for name in COMMANDS], ids=" ".join)
+def test_help_and_mistyped_flags_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
+    finished, heavy = imported(*words, "--help", cwd=tmp_path)
+    assert finished.returncode == 0 and not heavy
+    name = SCRIPTS.get(words[0]) or words[-1]
+    assert finished.stdout.startswith(f"usage: {' '.join(['python', *words]) if words[0] == '-m' else words[0]} ")
+    for flag in (field for field in fields(VERBS[name].config) if not field.metadata["positional"]):
+        assert flag_of(flag) in finished.stdout
+    finished, heavy = imported(*words, "--no_such_flag", cwd=tmp_path)
+    assert finished.returncode == 2 and "unrecognized arguments: --no_such_flag" in finished.stderr and not heavy
+
+
+def test_values_and_commands_are_checked_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    mistakes = {
+        ("train.py", "--batch_size", "0"): "--batch_size: expected at least 2, found 0",
+        ("train.py", "--recipe", "nothing"): "--recipe: expected one of",
+        ("-m", "prune", "compare", "a.json"): "compare: expected at least two .json files, found 1",
+        ("-m", "prune", "trian"): "unknown command 'trian': expected one of prepare",
+    }
+    for words, message in mistakes.items():
+        finished, heavy = imported(*words, cwd=tmp_path)
+        assert finished.returncode == 2 and f"error: {message}" in finished.stderr and not heavy
+    finished, heavy = imported("-m", "prune", "--help", cwd=tmp_path)
+    assert finished.returncode == 0 and not heavy
+    assert all(f"  {name:12} {text}" in finished.stdout for name, text in COMMANDS.items())
+
+
+def test_the_demo_has_defaults_of_its_own_and_flags_win_over_them() -> None:
+    demo = parse(VERBS["demo"].config, "", ["--epochs", "100"])
+    study = StudyConfig()
+    assert (demo.epochs, demo.crop_size, demo.name) == (study.epochs, 96, "demo")
+    assert demo.pruning_ratio == study.pruning_ratio and isinstance(demo, StudyConfig)
+
+
+def test_every_verb_has_its_work_in_a_module_of_its_name() -> None:
+    for name in VERBS:
+        assert list(inspect.signature(importlib.import_module(f"prune.commands.{name}").run).parameters) == ["config"]
 
 
 def test_the_scripts_are_thin() -> None:

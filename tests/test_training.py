@@ -12,16 +12,23 @@ import torch
 
 from prune.checkpoint import load_checkpoint
 from prune.commands import prune
+from prune.commands.journal import Journal
 from prune.commands.train import train
 from prune.config import TrainConfig
+from prune.data.labels import S2DS, ClassSet
+from prune.engine import fit
+from prune.engine.fit import chosen_monitor, monitored
 from prune.engine.schedule import Plateau, lr_factor
+from prune.engine.training import Stepper
 from prune.errors import TrainingDiverged, UserError
+from prune.files import locked
 from prune.models import build_model, mode, without_auxiliary
 from prune.models.freezing import freeze, unfreeze
 from prune.models.pretrained import initialize, load_matching
 from tests.conftest import ROOT, TINY, command
 
 SMALL = {"model": "deeplabv3_tiny", "crop_size": 64, "batch_size": 4, "workers": 0, "weights": "none"}
+SMALL |= {"amp": "off", "channels_last": True}  # auto is measured, and may differ from training to training
 
 
 def run(data: Path, name: str, **changed: object) -> TrainConfig:
@@ -48,8 +55,6 @@ def test_training_learns_and_leaves_its_files(data: Path, here: Path, capsys: py
 
 def test_resumed_equals_uninterrupted(data: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(run(data, "whole", epochs=4))
-    from prune.engine import fit
-
     real, calls = fit.train_one_epoch, []
 
     def interrupted(*arguments: object) -> float:
@@ -97,8 +102,6 @@ def test_resume_refuses_other_settings(data: Path, here: Path) -> None:
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(
     data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prune.engine.training import Stepper
-
     real, calls = Stepper.__call__, []
 
     def poisoned(self: Stepper, batch: object) -> torch.Tensor:
@@ -107,10 +110,165 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(
         return loss * float("nan") if len(calls) == 4 else loss
 
     monkeypatch.setattr(Stepper, "__call__", poisoned)
-    with pytest.raises(TrainingDiverged, match="epoch 2: the loss became nan in batch 2.*after 1 complete epochs"):
+    with pytest.raises(
+        TrainingDiverged, match="epoch 2: the loss became nan in batch 2.*after 1 complete epochs, whose best is kept"
+    ):
         train(run(data, "a", epochs=3))
     weights = load_checkpoint(Path("results/models/a.pth")).model.state_dict()
     assert all(torch.isfinite(w).all() for w in weights.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (math.inf, "epoch 1: backbone.conv1.weight holds NaN or infinity: try a smaller --lr or --amp off; stopped"),
+        (
+            1e30,
+            "epoch 1: the validation loss became (nan|inf): try a smaller --lr or --amp off; stopped, nothing saved",
+        ),
+    ],
+)
+def test_a_diverging_run_leaves_the_earlier_model_as_it_was(
+    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, value: float, message: str
+) -> None:
+    model = train(run(data, "a", epochs=1)).model
+    before = model.read_bytes()
+
+    def diverging(step: Stepper, *arguments: object) -> float:
+        torch.nn.init.constant_(step.model.get_submodule("backbone.conv1").weight, value)
+        for norm in (m for m in step.model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+            norm.weight.data.fill_(1e30)
+        return 0.5
+
+    monkeypatch.setattr(fit, "train_one_epoch", diverging)
+    with pytest.raises(TrainingDiverged, match=message):
+        train(run(data, "a", epochs=2, force=True))
+    assert model.read_bytes() == before and not Path("results/runs/a/last.pth").exists()
+
+
+def test_a_far_too_large_learning_rate_never_reaches_the_model_file(data: Path, here: Path) -> None:
+    settings = {"epochs": 3, "lr": 1e30, "optimizer": "sgd", "warmup_epochs": 0, "clip": 0.0}
+    with pytest.raises(TrainingDiverged, match="try a smaller --lr"):
+        train(run(data, "a", **settings))
+    assert not Path("results/models/a.pth").exists()
+
+
+def test_a_name_is_used_twice_only_when_told_to(data: Path, here: Path) -> None:
+    model = train(run(data, "a", epochs=1)).model
+    before = model.read_bytes()
+    refusal = (
+        "results/models/a.pth exists: choose another NAME, continue that run with --resume, or replace it with --force"
+    )
+    with pytest.raises(UserError, match=refusal):
+        train(run(data, "a", epochs=1, seed=1))
+    assert model.read_bytes() == before
+    result = train(run(data, "a", epochs=2, seed=1, force=True))
+    assert result.progress.epoch == 2 and len(history("a")) == 2 and model.read_bytes() != before
+    assert train(run(data, "a", epochs=2, seed=1, resume=True)).progress.epoch == 2
+    model.rename(model.with_name("b.pth"))
+    with pytest.raises(UserError, match="results/runs/a/last.pth exists: choose another NAME"):
+        train(run(data, "a", epochs=2, seed=1))
+    with pytest.raises(UserError, match="--resume: results/models/a.pth, the best epoch so far, is gone: .*--force"):
+        train(run(data, "a", epochs=2, seed=1, resume=True))
+    with pytest.raises(UserError, match="--resume: results/models/b.pth exists and .*b/last.pth does not: .*--force"):
+        train(run(data, "b", epochs=1, resume=True))
+
+
+def test_a_forced_run_that_is_interrupted_does_not_resume_the_one_it_replaced(
+    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(run(data, "a", epochs=2))
+    real = fit.train_one_epoch
+
+    def interrupted(*arguments: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "train_one_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="interrupted in the first epoch"):
+        train(run(data, "a", epochs=3, force=True))
+    assert {file.name.split(".")[0] for file in Path("results/runs/a").iterdir()} == {"config", "events"}
+    monkeypatch.setattr(fit, "train_one_epoch", real)
+    assert train(run(data, "a", epochs=3, force=True, resume=True)).progress.epoch == 3
+
+
+def test_two_trainings_of_one_name_do_not_mix(data: Path, here: Path) -> None:
+    with locked(Path("results/models/a.pth")):
+        with pytest.raises(UserError, match="results/models/a.pth is being made by another process: wait for it or"):
+            train(run(data, "a", epochs=1))
+        with pytest.raises(UserError, match="results/models/a.pth is being made by another process"):
+            prune.main(["--model_name", "a", "--model", "deeplabv3_tiny", "--data_dir", str(data)])
+    assert not Path("results/models/a.pth").exists() and not Path("results/runs/a").exists()
+
+
+def test_a_journal_replaces_what_it_made_and_nothing_else(data: Path, here: Path) -> None:
+    model, notes = Path("results/models/a.pth"), Journal(Path("journal.json"), data)
+    words = [str(data), str(data), "a", *TINY, "--weights", "none", "--epochs"]
+    notes.run(model, "train.py", *words, 1)
+    first = model.read_bytes()
+    notes.run(model, "train.py", *words, 2)
+    assert len(history("a")) == 2 and model.read_bytes() != first
+    notes.steps[-1].pop("seconds")  # as if it had been killed: it is continued, and it was complete
+    notes.run(model, "train.py", *words, 2)
+    assert len(history("a")) == 2
+    model.unlink()
+    notes.run(model, "train.py", *words, 2)
+    assert model.exists()
+    with pytest.raises(UserError, match="results/models/a.pth exists: choose another NAME"):
+        Journal(Path("other.json"), data).run(model, "train.py", *words, 2)
+
+
+def test_the_best_epoch_is_chosen_by_all_classes_and_the_crack() -> None:
+    row: fit.Row = {"val_miou": 0.5, "val_crack_lt_iou_4": 0.1, "val_loss": 0.25, "val_iou_Crack": 0.0}
+    scores = {name: monitored(row, name) for name in ("miou_crack", "miou", "crack_iou", "crack_lt_iou_4", "loss")}
+    assert scores == {"miou_crack": 0.3, "miou": 0.5, "crack_iou": 0.0, "crack_lt_iou_4": 0.1, "loss": -0.25}
+    assert monitored({**row, "val_crack_lt_iou_4": None}, "miou_crack") == 0.5
+    assert monitored({**row, "val_miou": None}, "miou_crack") == -math.inf
+
+
+def test_the_default_score_follows_from_the_classes() -> None:
+    spalls = ClassSet("spalls", ("Background", "Spalling"), ((0, 0, 0), (255, 0, 0)))
+    assert (chosen_monitor("auto", S2DS), chosen_monitor("auto", spalls)) == ("miou_crack", "miou")
+    assert (chosen_monitor("loss", S2DS), chosen_monitor("miou", spalls)) == ("loss", "miou")
+    with pytest.raises(UserError, match="--monitor crack_iou: expected a class crack, found Background, Spalling"):
+        chosen_monitor("crack_iou", spalls)
+
+
+def test_the_first_epoch_that_sees_the_crack_beats_a_better_miou(
+    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter([(0.40, 0.3, 0.2), (0.49, 0.0, 0.0), (0.48, 0.0, 0.0)])
+
+    def row(*arguments: object) -> fit.Row:
+        miou, crack, line = next(told)
+        scores = {"val_miou": miou, "val_iou_Crack": crack, "val_crack_lt_iou_4": line}
+        return {**real(*arguments), **scores}  # type: ignore[arg-type]
+
+    real = fit.history_row
+    monkeypatch.setattr(fit, "history_row", row)
+    result = train(run(data, "a", epochs=3))
+    assert result.progress.best_epoch == 1 and "miou_crack 0.3000" in str(result) and not result.warning
+    assert "warning" not in load_checkpoint(result.model).lineage[-1]["scores"]
+
+
+def test_a_best_epoch_without_cracks_is_said_loudly(data: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fit.history_row
+    blind = {"val_iou_Crack": 0.0, "val_crack_lt_iou_4": 0.0}
+    monkeypatch.setattr(fit, "history_row", lambda *a: {**real(*a), **blind})
+    result = train(run(data, "a", epochs=1))
+    assert str(result).splitlines()[-1] == (
+        "WARNING  the best epoch finds no crack, none of 384 labeled pixels: train longer, or give the class more weight, "
+        "--class_weights crack=10"
+    )
+    network = load_checkpoint(result.model)
+    assert network.lineage[-1]["scores"]["warning"] == "finds no crack"
+    assert network.history()[0].endswith("seed 0, finds no crack")
+
+
+def test_a_warm_up_shorter_than_the_training_is_chosen_and_a_longer_one_refused(data: Path, here: Path) -> None:
+    assert [TrainConfig(epochs=epochs).warmup for epochs in (1, 5, 10, 100)] == [0.1, 0.5, 1.0, 1.0]
+    assert TrainConfig(epochs=5, warmup_epochs=2).warmup == 2 and TrainConfig(epochs=1, warmup_epochs=0).warmup == 0
+    with pytest.raises(UserError, match="--warmup_epochs: expected less than --epochs 7, found 7"):
+        TrainConfig(epochs=7, warmup_epochs=7)
 
 
 def test_early_stopping_ends_after_patience(data: Path, here: Path) -> None:

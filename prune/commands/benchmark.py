@@ -4,19 +4,26 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from prune.benchmark import Figure, run_measured, scoring_speed, training_speed
+from prune.benchmark import Figure, run_measured, scoring_speed
 from prune.checkpoint import Network, save_checkpoint
-from prune.commands.contest import deploy, run_contest
+from prune.commands.contest import run_contest
+from prune.commands.deploy import deploy
 from prune.commands.speed import networks_speed
 from prune.commands.test import test
-from prune.config import BenchmarkConfig, TestConfig, parse
+from prune.config import BenchmarkConfig, TestConfig
 from prune.data.labels import S2DS
 from prune.data.synthetic import synthesize
-from prune.files import BENCHMARKS, write_json
-from prune.hardware import choose_device, machine_facts, set_threads, versions
+from prune.files import BENCHMARKS, check_writable, write_json
+from prune.folder_speed import folder_speed
+from prune.hardware import set_threads, versions
+from prune.machine import cpu_kind, measured_machine, stored_rows
 from prune.models import build_model, chosen_networks
+from prune.report.kinds import write_kinds
 from prune.report.tables import text_table
+from prune.training_speed import TrainingSpeed, training_speed
+from prune.verbs import call
 
 SCRIPTS = Path(__file__).parent.parent.parent
 LOADED_IMAGES, LOADED_SIZE = 36, 1024
@@ -54,22 +61,39 @@ def evaluation_overhead(folder: Path, images: int) -> Figure:
 
 
 def _output(config: BenchmarkConfig) -> Path:
-    return Path(config.output or BENCHMARKS / ("networks_bench.json" if config.suite == "networks" else "bench.json"))
+    name = "networks_bench.json" if config.suite == "networks" else "bench.json"
+    return Path(config.output or BENCHMARKS / cpu_kind() / name)
 
 
 def benchmark(config: BenchmarkConfig) -> list[Figure]:
     """Measure the chosen suites and write the figures with the machine's facts to ``config.output``.
 
-    Without one they go to results/benchmarks.
+    Without one they go to the folder of this kind of CPU in results/benchmarks, and the tables of all kinds are written
+    again. A single suite replaces its own figures and keeps those of the others, if they are of the same machine.
     """
     set_threads(0)
     output = _output(config)
+    check_writable(output.parent)
+    machine = measured_machine()
+    figures = _measured(config, output, machine)
+    rows = [asdict(figure) | {"kept": figure.kept} for figure in figures]
+    if config.suite not in ("all", "networks"):
+        names = {figure.name for figure in figures}
+        rows = [row for row in stored_rows(output, "figures", machine) if row["name"] not in names] + rows
+    write_json(output, {"figures": rows, "machine": machine, "versions": versions()})
+    if config.output is None and output.with_name("deploy.json").is_file():
+        write_kinds(BENCHMARKS)
+    return figures
+
+
+def _measured(config: BenchmarkConfig, output: Path, machine: dict[str, Any]) -> list[Figure]:
+    """The figures of the chosen suites; deploy and networks write their rows beside ``output``."""
     figures: list[Figure] = []
     if config.suite in ("all", "training"):
         with tempfile.TemporaryDirectory() as name:
             synthesize(Path(name), LOADED_IMAGES, LOADED_SIZE, 0)
-            loops = config.crop_size, config.batch_size, config.repeats, config.compiled
-            figures += training_speed(Path(name), *loops)
+            loops = TrainingSpeed(config.crop_size, config.batch_size, config.repeats, config.compiled)
+            figures += training_speed(Path(name), loops)
     if config.suite in ("all", "scores"):
         figures += scoring_speed(config.score_size, config.score_repeats)
     if config.suite in ("all", "pruning", "evaluation"):
@@ -80,23 +104,23 @@ def benchmark(config: BenchmarkConfig) -> list[Figure]:
                 figures += pruning_cost(folder, config.size)
             if config.suite != "pruning":
                 figures.append(evaluation_overhead(folder, config.images))
+    if config.suite in ("all", "folder"):
+        figures += folder_speed()
     if config.suite in ("all", "deploy"):
-        figures += deploy(output.with_name("deploy.json"), config.size, config.passes)
+        figures += deploy(output.with_name("deploy.json"), config.size, config.passes, machine)
     if config.suite == "networks":
         names = chosen_networks(config.models)
-        figures += networks_speed(output.with_name("networks.json"), max(1, config.passes // 4), names)
-    machine = machine_facts(choose_device("cpu"))
-    rows = [asdict(figure) | {"kept": figure.kept} for figure in figures]
-    write_json(output, {"figures": rows, "machine": machine, "versions": versions()})
+        figures += networks_speed(output.with_name("networks.json"), max(1, config.passes // 4), names, machine)
     return figures
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, measure, print the table."""
-    description = "Time networks of any runtime against each other, or measure what the project itself promises."
-    config = parse(BenchmarkConfig, description, argv, "python -m prune benchmark")
+def run(config: BenchmarkConfig) -> None:
+    """Measure and print the table."""
     if config.files:
         print(run_contest(config))
+        return
+    if config.suite == "report":
+        print(*write_kinds(BENCHMARKS), sep="\n")
         return
     figures = benchmark(config)
     header = ["figure", "value", "", "bound", "kept", "detail"]
@@ -105,3 +129,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for f in figures
     ]
     print(f"\n{text_table(header, rows)}\nfigures  {_output(config)}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("benchmark", argv)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prune.config import CompareConfig, parse
+from prune.config import CompareConfig
 from prune.errors import UserError
 from prune.files import METRICS, check_writable, write_json
 from prune.metrics.bootstrap import Interval
@@ -15,6 +15,7 @@ from prune.report.comparison_charts import comparison_charts
 from prune.report.comparison_sheets import write_comparison
 from prune.report.content import described
 from prune.report.tables import text_table
+from prune.verbs import call
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,11 @@ def compare(config: CompareConfig) -> CompareResult:
     return CompareResult(comparison, written + comparison_charts(comparison, output))
 
 
+def run(config: CompareConfig) -> None:
+    """Compare and print the table."""
+    print(compare(config))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, compare, print the table."""
-    description = "Compare evaluations of several networks on the same images."
-    print(compare(parse(CompareConfig, description, argv, "python -m prune compare")))
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("compare", argv)

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from prune.commands.defaults import data_folder
-from prune.config import DatasetConfig, parse
+from prune.config import DatasetConfig
 from prune.data.duplicates import Duplicate, near_duplicates
 from prune.data.layout import SPLITS, Opened, Split, find_places, open_place
 from prune.data.masks import classes_called
@@ -20,6 +20,7 @@ from prune.files import RESULTS, check_writable, write_json, write_text
 from prune.report.contact import Section, contact_sheet, draw_tile, sheet_classes
 from prune.report.figures import save_image, share_text
 from prune.report.tables import text_table
+from prune.verbs import call
 
 OUTPUT = RESULTS / "datasets"
 SHOWN = 8
@@ -248,14 +249,18 @@ def dataset(config: DatasetConfig) -> DatasetResult:
     return replace(result, files=files)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, look through the data set, print what was found.
+def run(config: DatasetConfig) -> None:
+    """Look through the data set and print what was found.
 
     Raises:
         PartlyDone: when some of the files cannot be used; everything is written nevertheless.
     """
-    description = "Look through a data set in any known layout: sizes, classes, problems, duplicates, contact sheet."
-    result = dataset(parse(DatasetConfig, description, argv, "python -m prune dataset"))
+    result = dataset(config)
     print(result)
     if result.problems:
         raise PartlyDone(f"{len(result.problems)} problems make files unusable, first: {result.problems[0]}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("dataset", argv)

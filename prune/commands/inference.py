@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.commands.views import Subject, choose, view
-from prune.config import InferenceConfig, parse
+from prune.commands.folder import Shot, segmented
+from prune.commands.views import Subject, choose
+from prune.config import InferenceConfig
 from prune.data.images import is_image, read_image
 from prune.data.layout import OFFICIAL_SUFFIX
 from prune.data.masks import classes_called
@@ -18,7 +21,10 @@ from prune.errors import PartlyDone, UserError
 from prune.files import check_writable, find_model
 from prune.predict import TORCH_FREE_SUFFIXES, Predictor, load_predictor
 from prune.progress import progress
-from prune.report.figures import require_display, save_image, show
+from prune.replicas import ENOUGH, Replicas, fastest
+from prune.report.figures import require_display, show
+from prune.runtimes import thread_count
+from prune.verbs import call
 
 
 @dataclass
@@ -33,6 +39,7 @@ class InferenceResult:
         images: The number of photographs that could be read.
         broken: What is wrong with the others.
         absent: Photographs on which the class that was asked for is predicted nowhere.
+        seconds: From the first photograph read to the last one done.
     """
 
     subject: Subject
@@ -42,6 +49,7 @@ class InferenceResult:
     images: int = 0
     broken: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def shares(self) -> dict[str, float]:
@@ -57,6 +65,8 @@ class InferenceResult:
                 f"note     {self.subject.class_name} is predicted nowhere in {photos} ({len(self.absent)} of "
                 f"{self.images}): the heat is that of the 1 % of pixels where it is most probable"
             )
+        if self.files and self.images > 1:
+            lines.append(f"speed    {self.images / self.seconds:.3g} images/s")
         if self.files:
             lines.append(f"{len(self.files)} file(s) in {self.files[0].parent}, first {self.files[0].name}")
         return "\n".join(lines)
@@ -80,11 +90,11 @@ def find_images(path: Path) -> list[Path]:
     return photos
 
 
-def output_names(files: Sequence[Path], mode: str) -> list[str]:
-    """One file name per photograph, ``<stem>_<mode>.png``; equal stems get their suffix into the name."""
+def output_names(files: Sequence[Path], mode: str, suffix: str = "png") -> list[str]:
+    """One file name per photograph, ``<stem>_<mode>.<suffix>``; equal stems get their suffix into the name."""
     twice = Counter(f.stem for f in files)
     stems = [f.stem if twice[f.stem] == 1 else f"{f.stem}_{f.suffix[1:].lower()}" for f in files]
-    return [f"{stem}_{mode}.png" for stem in stems]
+    return [f"{stem}_{mode}.{suffix}" for stem in stems]
 
 
 def _predictor(config: InferenceConfig) -> Predictor:
@@ -96,13 +106,17 @@ def _predictor(config: InferenceConfig) -> Predictor:
             return load_predictor(file, threads=config.threads, classes=classes)
     try:
         from prune.checkpoint import newest_model
-        from prune.hardware import autocast_type, choose_device, set_threads
+        from prune.hardware import choose_device, set_threads
+        from prune.number_format import evaluation_format
     except ImportError as error:
         name = config.state_dict or "a checkpoint"
         raise UserError(f"{name}: needs PyTorch, which is not installed: pip install prune-crackseg[train]") from error
     set_threads(config.threads)
     device = choose_device(config.device)
-    options: dict[str, Any] = {"autocast": autocast_type(config.amp, device), "channels_last": config.channels_last}
+    numbers = evaluation_format(config.amp, config.channels_last, device)
+    if config.amp != "off":
+        print(f"numbers  {numbers}")
+    options: dict[str, Any] = {"autocast": numbers.autocast, "channels_last": numbers.channels_last}
     file = find_model(config.state_dict) if config.state_dict else newest_model()
     return load_predictor(file, device=device, trust_pickle=config.trust_pickle, **options)
 
@@ -113,6 +127,49 @@ def _photos(config: InferenceConfig) -> list[Path]:
     from prune.commands.defaults import data_folder
 
     return find_images(data_folder() / "test" / "Images")
+
+
+def _replicas(config: InferenceConfig, predictor: Predictor, photos: Sequence[Path]) -> Replicas:
+    """As many networks as asked for, else as many as are fastest on the first readable photograph of a large folder.
+
+    Raises:
+        UserError: for several networks of a runtime that has one only.
+    """
+    threads = thread_count(config.threads)
+    alone = Replicas((predictor,), threads)
+    file = predictor.card.file
+    if file.suffix not in TORCH_FREE_SUFFIXES:
+        if config.networks > 1:
+            raise UserError(f"--networks: expected 1, PyTorch runs {file} on all threads, found {config.networks}")
+        return alone
+
+    def reopen(count: int) -> Predictor:
+        return load_predictor(file, threads=count, classes=predictor.classes)
+
+    if config.networks > 1:
+        each = max(1, threads // config.networks)
+        return Replicas(tuple(reopen(each) for _ in range(config.networks)), each)
+    if config.networks == 0 and len(photos) >= ENOUGH:
+        for photo in photos:
+            with suppress(UserError):
+                return fastest(predictor, reopen, threads, read_image(photo))
+    return alone
+
+
+def _collect(result: InferenceResult, shot: Shot, single: bool) -> None:
+    """Add one photograph to the result; a single one that is damaged is an error."""
+    if shot.seen is None:
+        if single and shot.error is not None:
+            raise shot.error
+        result.broken.append(str(shot.error))
+        return
+    result.images += 1
+    result.pixels += shot.seen.pixels
+    result.files += shot.files
+    if not shot.seen.predicted:
+        result.absent.append(shot.photo.name)
+    if shot.picture is not None:
+        show(shot.picture, shot.photo.name)
 
 
 def infer(config: InferenceConfig) -> InferenceResult:
@@ -130,38 +187,35 @@ def infer(config: InferenceConfig) -> InferenceResult:
     predictor = _predictor(config)
     print(f"model    {predictor.card.file}")
     subject = choose(config, predictor)
+    replicas = _replicas(config, predictor, photos)
+    if len(photos) > 1:
+        print(f"running  {replicas}")
+    lossless = config.mode == "save_mask"
+    if lossless and config.format != "png":
+        print(f"note     masks are written as png: {config.format} would change classes")
+    names = output_names(photos, config.mode, "png" if lossless else config.format)
+    shots = [Shot(photo, folder / name) for photo, name in zip(photos, names, strict=True)]
     result = InferenceResult(subject, np.zeros(len(predictor.classes)), predictor.classes.classes)
-    names = output_names(photos, config.mode)
-    for photo, name in zip(progress(photos, "segmenting"), names, strict=True):
-        try:
-            image = read_image(photo)
-        except UserError as error:
-            if len(photos) == 1:
-                raise
-            result.broken.append(str(error))
-            continue
-        seen = view(image, predictor, subject, config.opacity)
-        result.images += 1
-        result.pixels += seen.pixels
-        if not seen.predicted:
-            result.absent.append(photo.name)
-        if config.save_figure:
-            pictures = {"": seen.picture, **seen.extra}
-            stem = Path(name).stem
-            result.files += [save_image(drawn, folder / f"{stem}{end}.png") for end, drawn in pictures.items()]
-        else:
-            show(seen.picture, photo.name)
+    start = perf_counter()
+    for shot in progress(segmented(shots, config, subject, replicas), "segmenting", total=len(shots)):
+        _collect(result, shot, single=len(shots) == 1)
+    result.seconds = perf_counter() - start
     return result
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line of ``inference.py``, segment, print the summary.
+def run(config: InferenceConfig) -> None:
+    """Segment and print the summary.
 
     Raises:
         UserError: for anything the user can fix, after the others are done when photographs of a folder are damaged.
     """
-    result = infer(parse(InferenceConfig, "Show what a network sees on photographs.", argv, "inference.py"))
+    result = infer(config)
     print(result)
     if result.broken:
         total = result.images + len(result.broken)
         raise PartlyDone(f"{len(result.broken)} of {total} photographs could not be read: {'; '.join(result.broken)}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("inference", argv)

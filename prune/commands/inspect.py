@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prune.checkpoint import Network, load_checkpoint, newest_model
-from prune.config import InspectConfig, parse
+from prune.config import InspectConfig
 from prune.files import find_model
 from prune.models.cost import count
 from prune.pruning.report import layer_widths
 from prune.report.tables import text_table
+from prune.verbs import call
 
 CARD_SIZE = (512, 512)
 """Input size in px at which the card counts MACs."""
@@ -34,8 +35,12 @@ def card(network: Network, layers: bool = False) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line and print the card."""
-    config = parse(InspectConfig, "Print a checkpoint as a card.", argv, "python -m prune inspect")
+def run(config: InspectConfig) -> None:
+    """Print the card."""
     file = find_model(config.file) if config.file else newest_model()
     print(card(load_checkpoint(file, config.trust_pickle), config.layers))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("inspect", argv)

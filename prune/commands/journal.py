@@ -7,7 +7,7 @@ from typing import Any
 
 from prune.commands import export, inference, prune, test, train
 from prune.errors import UserError
-from prune.files import write_json
+from prune.files import RUNS, write_json
 
 VERBS = {
     "train.py": train.main,
@@ -39,14 +39,23 @@ class Journal:
             print(f"\n$ {command}\n  done before, {product}")
             return
         print(f"\n$ {command}", flush=True)
-        started = any(step["command"] == command for step in self.steps)
+        flags = self._training_flags(product, command) if script == "train.py" else []
         step = {"command": command, "product": str(product)}
         self.steps = [other for other in self.steps if other.get("product") != str(product)] + [step]
         write_json(self.file, self.steps)
         begin = time.perf_counter()
-        VERBS[script]([*words, "--resume"] if started and script == "train.py" else words)
+        VERBS[script]([*words, *flags])
         self.steps[-1]["seconds"] = round(time.perf_counter() - begin, 1)
         write_json(self.file, self.steps)
+
+    def _training_flags(self, product: Path, command: str) -> list[str]:
+        """Continue a training this journal started, replace one it finished; what others made under the name stays."""
+        mine = [step for step in self.steps if step.get("product") == str(product)]
+        if any(step["command"] == command and "seconds" not in step for step in mine):
+            return ["--resume", "--force"]
+        if mine:  # Interrupted before its first epoch, the new training must not continue the one it replaces.
+            (RUNS / product.stem / "last.pth").unlink(missing_ok=True)
+        return ["--force"] if mine else []
 
     def _outdated(self, product: Path, words: list[str]) -> bool:
         """Whether a checkpoint the command names was made anew after ``product``."""

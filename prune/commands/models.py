@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
-from prune.config import ModelsConfig, parse
+from prune.config import ModelsConfig
 from prune.data.masks import classes_called
 from prune.models import ARCHITECTURES, architecture, build_model
 from prune.models.summary import describe, layer_rows
 from prune.progress import progress
 from prune.report.tables import text_table
+from prune.verbs import call
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -28,7 +29,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    note = "MACs of the inference network at the size of its recipe, as torch-pruning counts them (batch norm included)"
+    note = "MACs of the inference network at the size of its recipe: its convolutions and linear layers"
     return f"{text_table(header, cells)}\n{note}"
 
 
@@ -43,10 +44,8 @@ def summary(name: str, num_classes: int, side: int) -> str:
     return f"{head}\n{text_table(['layer', 'kind', 'output', 'parameters', 'MACs M'], cells)}\n{total}"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, print the list or the layers of one network."""
-    description = "List the networks by name with size and source, or show one."
-    config = parse(ModelsConfig, description, argv, "python -m prune models")
+def run(config: ModelsConfig) -> None:
+    """Print the list, or the layers of one network."""
     number = len(classes_called(config.classes))
     if config.name and config.summary:
         print(summary(config.name, number, config.size or architecture(config.name).size))
@@ -56,3 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = [config.name] if config.name else list(ARCHITECTURES)
     rows = [describe(name, number) for name in progress(names, "counting", "network")]
     print(json.dumps(rows, indent=1) if config.json else table(rows))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("models", argv)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from prune.commands.defaults import data_folder
 from prune.commands.journal import Journal
-from prune.config import NetworksConfig, parse
+from prune.config import NetworksConfig
 from prune.data.layout import find_split
 from prune.data.masks import classes_called
 from prune.files import EXPORTS, METRICS, MODELS, RESULTS, RUNS, file_mib, find_model, write_json, write_text
@@ -25,6 +25,7 @@ from prune.models.cost import count
 from prune.predict import load_predictor
 from prune.report.network_charts import network_charts
 from prune.report.tables import markdown_table, text_table, write_csv
+from prune.verbs import call
 
 MOST_EPOCHS = 10
 """However small a network is, it gets no more epochs."""
@@ -304,7 +305,11 @@ def networks(config: NetworksConfig) -> NetworksResult:
     return NetworksResult(rows, files)
 
 
+def run(config: NetworksConfig) -> None:
+    """Run every network and print the tables."""
+    print(networks(config))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, run, print the tables."""
-    description = "Train, prune, fine-tune, test and export every network on one data set, and tabulate them."
-    print(networks(parse(NetworksConfig, description, argv, "python -m prune networks")))
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("networks", argv)

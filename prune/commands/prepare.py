@@ -8,12 +8,13 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from prune.config import PrepareConfig, parse
+from prune.config import PrepareConfig
 from prune.data.images import read_image
 from prune.data.labels import IGNORE_INDEX, S2DS
 from prune.data.layout import LAYOUTS, SPLITS, Split, find_split
 from prune.errors import UserError
 from prune.files import atomic_path
+from prune.verbs import call
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,11 @@ def prepare(config: PrepareConfig) -> PrepareResult:
     return PrepareResult(output, counts, {name: split.layout for name, split in splits.items()})
 
 
+def run(config: PrepareConfig) -> None:
+    """Convert and print the summary."""
+    print(prepare(config))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, convert, print the summary."""
-    description = "Convert the official S2DS download or color labels into the documented layout."
-    print(prepare(parse(PrepareConfig, description, argv, "python -m prune prepare")))
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("prepare", argv)

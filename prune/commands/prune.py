@@ -11,24 +11,26 @@ from torch import nn
 
 from prune.checkpoint import Network, load_checkpoint, new_stage, newest_model, require_architecture, save_checkpoint
 from prune.commands.budget import Plan, plan
-from prune.commands.defaults import open_split
-from prune.config import DEFAULT_MODEL, PruneConfig, TrainConfig, parse
+from prune.commands.defaults import open_lineage_split
+from prune.config import DEFAULT_MODEL, PruneConfig, TrainConfig
 from prune.data.dataset import Batch, SegmentationDataset, class_pixels, draw_batch
 from prune.data.labels import S2DS
 from prune.data.layout import usable_crop
 from prune.data.transforms import Augmentation, training_transform
 from prune.engine.training import Stepper, batch_gradients, make_optimizer, train_one_epoch
 from prune.errors import UserError
-from prune.files import MODELS, PRUNING, check_writable, find_model, write_json
-from prune.hardware import autocast_type, choose_device, set_threads
+from prune.files import MODELS, PRUNING, check_writable, find_model, locked, visible, write_json
+from prune.hardware import choose_device, set_threads
 from prune.losses import class_weights, make_loss
 from prune.models import build_model
 from prune.models.cost import count, measure_latency
 from prune.models.freezing import freeze, unfreeze
 from prune.models.pretrained import initialize
+from prune.number_format import NumberFormat, number_format
 from prune.pruning.pruner import Hooks, PruneOutcome, prune_model
 from prune.pruning.recalibrate import recalibrate_batch_norm
 from prune.pruning.report import Cost, PruningReport, layer_widths
+from prune.verbs import call
 
 CALIBRATION_BATCH = 4
 """Images per batch-norm recalibration batch: ASPP's pooled branch needs several for a variance."""
@@ -55,7 +57,7 @@ def _network(config: PruneConfig) -> Network:
         network = load_checkpoint(find_model(config.state_dict), config.trust_pickle)
         require_architecture(network, config.model)
         return network
-    if any(MODELS.glob("*.pth")):
+    if visible(MODELS, "*.pth"):
         network = load_checkpoint(newest_model(pruned=False))
         require_architecture(network, config.model)
         return network
@@ -72,7 +74,7 @@ class _Material:
 
     def __init__(self, network: Network, config: PruneConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        split = open_split(config, config.data_dir, "train", network.classes)
+        split = open_lineage_split(config, config.data_dir, "train", network, "--data_dir")
         self.crop = usable_crop(split, config.crop_size)
         print(f"crops    {self.crop} px")
         plain = Augmentation(
@@ -85,8 +87,11 @@ class _Material:
         if config.class_weights != "none":
             weights = class_weights(config.class_weights, class_pixels(self.plain), network.classes)
         loss = make_loss(config.loss, None if weights is None else weights.to(device))
-        amp = autocast_type(config.amp, device)
-        self.step = Stepper(network.model, loss, device, amp, config.channels_last, config.aux_weight)
+        backward = config.importance_type == "Taylor" or config.finetune_epochs_per_step
+        numbers = number_format(config.amp, config.channels_last, device) if backward else NumberFormat()
+        if backward:
+            print(f"numbers  {numbers}")
+        self.step = Stepper(network.model, loss, device, numbers, config.aux_weight)
         self._rounds = 0
 
     def batches(self, dataset: SegmentationDataset, number: int, size: int) -> Iterator[Batch]:
@@ -107,9 +112,8 @@ class _Material:
 
     def recalibrate(self) -> None:
         """Estimate batch-norm statistics anew on training crops."""
-        format = torch.channels_last if self.config.channels_last else torch.contiguous_format
         images = (
-            images.to(self.device, memory_format=format)
+            images.to(self.device, memory_format=self.step.numbers.memory_format)
             for images, _ in self.batches(self.varied, self.config.recalibration_batches, CALIBRATION_BATCH)
         )
         recalibrate_batch_norm(self.step.model, images)
@@ -121,7 +125,7 @@ class _Material:
             freeze(model.get_submodule("backbone"))
         settings = TrainConfig(lr=self.config.lr)
         optimizer = make_optimizer(model, settings)
-        scaler = torch.amp.GradScaler(self.device.type, enabled=False)
+        scaler = torch.amp.GradScaler(self.device.type, enabled=self.step.numbers.autocast == torch.float16)
         size = min(CALIBRATION_BATCH, len(self.varied))
         for epoch in range(self.config.finetune_epochs_per_step):
             batches = self.batches(self.varied, max(1, len(self.varied) // size), size)
@@ -194,7 +198,8 @@ def prune(config: PruneConfig) -> PruneResult:
     Writes results/models/NAME.pth and results/pruning/NAME.{json,csv}.
 
     Raises:
-        UserError: for anything the user can fix, and whenever the result is not what was asked for.
+        UserError: for anything the user can fix, whenever the result is not what was asked for, and when another process
+            trains or prunes a network of that name.
     """
     start = time.perf_counter()
     set_threads(config.threads)
@@ -204,6 +209,12 @@ def prune(config: PruneConfig) -> PruneResult:
     network = _network(config)
     print(f"model    {network.file or network.architecture}")
     model_file = _model_file(network, config)
+    with locked(model_file):
+        return _prune(network, model_file, config, device, start)
+
+
+def _prune(network: Network, model_file: Path, config: PruneConfig, device: torch.device, start: float) -> PruneResult:
+    """``prune``, with everything named; ``start`` is when it began, in seconds of ``time.perf_counter``."""
     planned = plan(network, config)
     config = planned.config
     network.model.to(device)
@@ -213,17 +224,23 @@ def prune(config: PruneConfig) -> PruneResult:
     source = _file_size_of(network, model_file)
     dense = Network(copy.deepcopy(network.model).cpu(), network.architecture, network.classes)
     outcome = prune_model(network.model, config, material.hooks())
+    settings = planned.settings() | {"number_format": material.step.numbers.record()}
     network.lineage = [
         *network.lineage,
-        *([new_stage("prune", planned.settings(), {})] if config.pruning_ratio else []),
+        *([new_stage("prune", settings, {})] if config.pruning_ratio else []),
     ]
     save_checkpoint(network, model_file)
     report = _report(dense, network, source, model_file, planned, outcome)
-    report.seconds = time.perf_counter() - start
+    report.settings, report.seconds = settings, time.perf_counter() - start
     json = write_json(PRUNING / f"{model_file.stem}.json", report.to_json())
     return PruneResult(report, model_file, json, report.write_csv(json.with_suffix(".csv")))
 
 
+def run(config: PruneConfig) -> None:
+    """Prune and print the report."""
+    print(prune(config))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line of ``torchvision_pruning.py``, prune, print the report."""
-    print(prune(parse(PruneConfig, "Remove channels from a network.", argv, "torchvision_pruning.py")))
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("prune", argv)

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from prune.commands.scoring import TestResult, conditions, crack_settings, now, run_facts, write_result
-from prune.config import ScoreConfig, parse
-from prune.data.labels import IGNORE_INDEX
+from prune.config import ScoreConfig
+from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
 from prune.data.layout import label_fingerprint
-from prune.data.masks import BinaryMasks, classes_called, files_by_stem, label_files, read_class_mask, read_probability
+from prune.data.masks import Masks, classes_called, files_by_stem, open_labels, open_masks, read_probability
 from prune.data.scale import read_scales
 from prune.engine.evaluation import scoring_pool
 from prune.errors import UserError
@@ -25,47 +25,53 @@ from prune.metrics.calibration import calibration_counts
 from prune.metrics.image import ImageCounts, ImageScorer
 from prune.metrics.statistics import Statistics
 from prune.report.content import Scored, evaluation_content
+from prune.verbs import call
 
 Mask = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class _Masks:
-    """Predicted masks and labels by stem, and how each are read."""
+class _Pairs:
+    """Predicted masks and labels of the same stems, and the classes both are read as."""
 
-    predictions: dict[str, Path]
-    labels: dict[str, Path]
-    read_prediction: Callable[[Path], Mask]
-    read_label: Callable[[Path], Mask]
+    predictions: Masks
+    labels: Masks
+    classes: ClassSet
 
-    def read(self, stem: str, classes: int) -> tuple[Mask, Mask]:
+    def read(self, stem: str) -> tuple[Mask, Mask]:
         """Prediction and label of one image, checked against each other."""
-        file = self.predictions[stem]
-        prediction, label = self.read_prediction(file), self.read_label(self.labels[stem])
+        file = self.predictions.files[stem]
+        prediction, label = (masks.read(stem, self.classes) for masks in (self.predictions, self.labels))
         if prediction.shape != label.shape:
             found, expected = (f"{m.shape[1]}x{m.shape[0]}" for m in (prediction, label))
             raise UserError(f"{file}: expected the size of its label, {expected}, found {found}")
-        if prediction.max(initial=0) >= classes:
-            hint = "; black and white masks need --classes crack" if classes > 2 else ""
-            raise UserError(f"{file}: expected ids 0 to {classes - 1}, found ignored pixels in a prediction{hint}")
+        if prediction.max(initial=0) >= len(self.classes):
+            last = len(self.classes) - 1
+            raise UserError(f"{file}: expected ids 0 to {last}, found ignored pixels in a prediction")
         return prediction, label
 
 
-def _masks(config: ScoreConfig) -> _Masks:
-    """Pair the files of both folders by stem; predictions without a label are left out with a note."""
-    labels = label_files(Path(str(config.label_dir)))
-    predictions = files_by_stem(Path(str(config.pred_dir)))
-    missing = sorted(labels.keys() - predictions.keys())
+def _pairs(config: ScoreConfig) -> _Pairs:
+    """Pair the files of both folders by stem; predictions without a label are left out with a note.
+
+    The classes are crack and background unless both sides hold those of S2DS, or nothing at all.
+    """
+    named = None if config.classes == "auto" else classes_called(config.classes)
+    labels = open_labels(Path(str(config.label_dir)), config.mask_threshold, named, config.dataset)
+    files = files_by_stem(Path(str(config.pred_dir)))
+    missing = sorted(labels.files.keys() - files.keys())
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise UserError(f"{labels[missing[0]]}: no prediction with the same stem in {config.pred_dir}{more}")
-    extra = len(predictions.keys() - labels.keys())
+        raise UserError(f"{labels.files[missing[0]]}: no prediction with the same stem in {config.pred_dir}{more}")
+    predictions = open_masks({stem: files[stem] for stem in labels.files}, config.mask_threshold, named)
+    classes = named or (CRACK if CRACK in (predictions.native, labels.native) else S2DS)
+    print(f"masks    {config.pred_dir}: {predictions.seen}")
+    print(f"labels   {len(labels.files)} in {config.label_dir}: {labels.seen}")
+    print(f"classes  {', '.join(classes.classes)}")
+    extra = len(files) - len(labels.files)
     if extra:
         print(f"note     {extra} predictions have no label and are left out")
-    if config.classes == "s2ds":
-        return _Masks(predictions, labels, read_class_mask, read_class_mask)
-    readers = [BinaryMasks.of([files[stem] for stem in labels]) for files in (predictions, labels)]
-    return _Masks(predictions, labels, *readers)
+    return _Pairs(predictions, labels, classes)
 
 
 @dataclass
@@ -97,12 +103,12 @@ def _stored_probabilities(config: ScoreConfig, stems: list[str]) -> dict[str, Pa
     return files
 
 
-def _count(masks: _Masks, stems: list[str], scorer: ImageScorer, stored: dict[str, Path], workers: int) -> _Counted:
+def _count(pairs: _Pairs, stems: list[str], scorer: ImageScorer, stored: dict[str, Path], workers: int) -> _Counted:
     """Read and count every image, ``workers`` processes counting while this one reads."""
     found, pending = _Counted([], {}, []), deque[tuple[str, Future[ImageCounts]]]()
     with scoring_pool(workers) as submit:
         for stem in tqdm(stems, desc="scoring", unit="image", leave=False):
-            prediction, label = masks.read(stem, scorer.classes)
+            prediction, label = pairs.read(stem)
             found.images.append(Scored(stem, label.shape[0], label.shape[1], float("nan")))
             if stored:
                 found.calibration.append(_calibration(stored[stem], label, scorer.crack or 0))
@@ -120,29 +126,23 @@ def score(config: ScoreConfig) -> TestResult:
     Raises:
         UserError: for missing, unreadable or unpaired files, sizes that differ, and unknown ids or colors.
     """
-    classes, settings, started, begin = (
-        classes_called(config.classes),
-        crack_settings(config),
-        now(),
-        time.perf_counter(),
-    )
-    masks = _masks(config)
-    stems = sorted(masks.labels)
-    print(f"masks    {config.pred_dir}\nlabels   {len(stems)} in {config.label_dir}")
+    settings, started, begin = crack_settings(config), now(), time.perf_counter()
+    pairs = _pairs(config)
+    classes, stems = pairs.classes, sorted(pairs.labels.files)
     scales = read_scales(config.mm_per_pixel, stems) if config.mm_per_pixel else None
     stored = _stored_probabilities(config, stems)
     name = Path(str(config.pred_dir)).resolve().name
     workbook = Path(config.output) if config.output else METRICS / f"{name}.xlsx"
     check_writable(workbook.parent)
     crack = classes.index("crack")
-    found = _count(masks, stems, ImageScorer(len(classes), crack, settings), stored, config.workers)
+    found = _count(pairs, stems, ImageScorer(len(classes), crack, settings), stored, config.workers)
     statistics = Statistics.of(found.counts, settings, crack, scales=scales, calibration=found.calibration)
     data = {
         "folder": str(config.label_dir),
         "layout": "masks",
         "images": len(stems),
         "fingerprint": None,
-        "labels": label_fingerprint((stem, masks.read_label(masks.labels[stem])) for stem in stems),
+        "labels": label_fingerprint((stem, pairs.labels.read(stem, classes)) for stem in stems),
     }
     content = evaluation_content(
         found.images,
@@ -156,7 +156,7 @@ def score(config: ScoreConfig) -> TestResult:
 
 
 def _summary(name: str, folder: str) -> dict[str, Any]:
-    """Masks have a name and a place; what they cost nobody knows."""
+    """Masks have a name and a place; their cost is unknown."""
     unknown = dict.fromkeys(("parameters", "macs", "file_mib", "latency_ms", "latency_threads"))
     text = dict.fromkeys(("macs_input", "latency_input", "latency_device", "latency_started"), "")
     return {
@@ -170,7 +170,11 @@ def _summary(name: str, folder: str) -> dict[str, Any]:
     }
 
 
+def run(config: ScoreConfig) -> None:
+    """Score and print the table."""
+    print(score(config))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, score, print the table."""
-    description = "Score masks made by any program against labels."
-    print(score(parse(ScoreConfig, description, argv, "python -m prune score")))
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("score", argv)

@@ -11,7 +11,7 @@ import numpy as np
 from prune.checkpoint import load_checkpoint
 from prune.commands.defaults import data_folder
 from prune.commands.journal import Journal
-from prune.config import StudyConfig, parse
+from prune.config import StudyConfig
 from prune.data.layout import Split, find_split
 from prune.files import FIGURES, METRICS, MODELS, RESULTS, RUNS, find_model, write_json, write_text
 from prune.hardware import choose_device, machine_facts, set_threads, versions
@@ -21,6 +21,7 @@ from prune.report.charts import study_charts
 from prune.report.comparison import compare_contents
 from prune.report.figures import color_mask, grid, save_image
 from prune.report.tables import markdown_table, text_table, write_csv
+from prune.verbs import call
 
 COST_TITLES = ("network", "criterion", "stage", "parameters M", "MACs G", "MiB", "latency ms")
 SCORES = {
@@ -254,7 +255,11 @@ def study(config: StudyConfig) -> StudyResult:
     return StudyResult(rows, files)
 
 
+def run(config: StudyConfig) -> None:
+    """Run the study and print the table."""
+    print(study(config))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, run the study, print the table."""
-    description = "Train once, prune by several criteria, fine-tune each with the same budget, test, tabulate."
-    print(study(parse(StudyConfig, description, argv, "python -m prune study")))
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("study", argv)

@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from prune.config import SynthesizeConfig, parse
+from prune.config import SynthesizeConfig
 from prune.data.synthetic import synthesize
+from prune.verbs import call
+
+
+def run(config: SynthesizeConfig) -> None:
+    """Draw and print the summary."""
+    print(synthesize(Path(str(config.output)), config.images, config.size, config.seed, force=config.force))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, draw, print the summary."""
-    config = parse(SynthesizeConfig, "Draw S2DS-like images and labels.", argv, "python -m prune synthesize")
-    print(synthesize(Path(str(config.output)), config.images, config.size, config.seed, force=config.force))
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("synthesize", argv)

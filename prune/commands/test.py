@@ -11,7 +11,7 @@ from prune.checkpoint import newest_model, require_classes
 from prune.commands.compare import CompareResult, compare
 from prune.commands.defaults import open_split
 from prune.commands.scoring import TestResult, conditions, crack_settings, now, run_facts, write_result
-from prune.config import CompareConfig, TestConfig, parse
+from prune.config import CompareConfig, TestConfig
 from prune.data.dataset import Sample, SegmentationDataset, whole_images
 from prune.data.framing import Framing
 from prune.data.images import image_size
@@ -22,14 +22,16 @@ from prune.data.scale import read_scales
 from prune.engine.evaluation import Evaluation, evaluate
 from prune.errors import UserError
 from prune.files import METRICS, check_writable, file_mib, find_model
-from prune.hardware import autocast_type, choose_device, device_name, set_threads
+from prune.hardware import choose_device, device_name, set_threads
 from prune.latency import Timing, time_predictors
 from prune.metrics.image import ImageScorer
 from prune.metrics.statistics import Statistics
 from prune.models.cost import count
+from prune.number_format import evaluation_format
 from prune.predict import EXPORT_SUFFIXES, Predictor, load_predictor
 from prune.predict_torch import TorchPredictor
 from prune.report.content import Scored, evaluation_content
+from prune.verbs import call
 
 
 def _name(file: Path) -> str:
@@ -115,7 +117,8 @@ def _latencies(predictors: Mapping[Path, Predictor], config: TestConfig) -> dict
 
 def _predictor(file: Path, config: TestConfig) -> Predictor:
     device = choose_device(config.device)
-    options: dict[str, Any] = {"autocast": autocast_type(config.amp, device), "channels_last": config.channels_last}
+    numbers = evaluation_format(config.amp, config.channels_last, device)
+    options: dict[str, Any] = {"autocast": numbers.autocast, "channels_last": numbers.channels_last}
     classes = classes_called(config.classes) if config.classes else None
     return load_predictor(
         file,
@@ -198,7 +201,9 @@ def score_checkpoints(config: TestConfig) -> list[TestResult]:
     set_threads(config.threads)
     files = model_files(config)
     print(f"{'models' if len(files) > 1 else 'model'}    {', '.join(map(str, files))}")
-    choose_device(config.device)
+    device = choose_device(config.device)
+    if config.amp != "off":
+        print(f"numbers  {evaluation_format(config.amp, config.channels_last, device)}")
     own = Path(config.output) if config.output and len(files) == 1 else None
     workbooks = {file: own or METRICS / f"{_name(file)}.xlsx" for file in files}
     predictors = {file: _predictor(file, config) for file in files}
@@ -228,7 +233,11 @@ def score_and_compare(config: TestConfig) -> CompareResult:
 test.__test__ = False  # type: ignore[attr-defined]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line of ``test.py``, score, print the table."""
-    config = parse(TestConfig, "Score checkpoints on whole images; several are compared.", argv, "test.py")
+def run(config: TestConfig) -> None:
+    """Score and print the table."""
     print(score_and_compare(config) if len(config.weights + config.pruned_model) > 1 else test(config))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    call("test", argv)

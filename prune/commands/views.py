@@ -1,6 +1,6 @@
 """The pictures ``inference.py`` can make of one photograph."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +16,19 @@ RAMP = "gray = 0, then purple, red, orange, yellow = 1"
 
 
 @dataclass(frozen=True)
-class View:
-    """What one photograph gave.
+class Seen:
+    """What a network saw on a photograph, before anything is drawn.
 
     Args:
-        picture: uint8 RGB, what is shown.
         pixels: Pixels of the photograph per predicted class, float64 (C,).
-        extra: Further pictures by the ending of their file names.
+        class_map: Class ids uint8 (H, W); None for Grad-CAM.
+        heat: Probability or Grad-CAM heat float32 (H, W), 0…1, in the modes that show it.
         predicted: Whether the class that was asked for is predicted anywhere.
     """
 
-    picture: Picture
     pixels: NDArray[np.float64]
-    extra: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    class_map: NDArray[np.uint8] | None = None
+    heat: NDArray[np.float32] | None = None
     predicted: bool = True
 
 
@@ -81,45 +81,49 @@ def choose(config: InferenceConfig, predictor: Predictor) -> Subject:
 
 
 def _counts(class_map: NDArray[np.uint8], classes: ClassSet) -> NDArray[np.float64]:
-    return np.bincount(class_map.ravel(), minlength=len(classes)).astype(float)
+    """Pixels per class, float64 (C,)."""
+    others = [np.count_nonzero(class_map == i) for i in range(1, len(classes))]  # faster than bincount
+    return np.array([class_map.size - sum(others), *others], float)
 
 
-def _class_view(image: Picture, predictor: Predictor, subject: Subject, opacity: float) -> View:
-    """The classes: beside the photograph, over it, or as a mask of their colors."""
-    class_map, classes = predictor.class_map(image), predictor.classes
-    pixels = _counts(class_map, classes)
-    if subject.mode == "overlay":
-        return View(overlay(image, class_map, classes, opacity), pixels)
-    if subject.mode == "save_mask":
-        return View(color_mask(class_map, classes), pixels)
-    return View(side_by_side(image, class_map, classes), pixels)
+def look(image: Picture, predictor: Predictor, subject: Subject) -> Seen:
+    """What the network sees on a photograph uint8 (H, W, 3), RGB; ``subject`` is from ``choose`` with the same network.
+
+    Pixels are counted at the size Grad-CAM scales large photographs to.
+    """
+    if subject.mode == "gradcam":
+        from prune.gradcam import class_heat
+
+        warm = class_heat(predictor, image, subject.class_id, subject.layer)  # type: ignore[arg-type]
+        pixels = _counts(warm.class_map, predictor.classes) * (image[..., 0].size / warm.class_map.size)
+        return Seen(pixels, heat=warm.heat, predicted=warm.predicted)
+    if subject.mode == "probability":
+        found = class_probability(predictor, image, subject.class_id)
+        return Seen(_counts(found.class_map, predictor.classes), found.class_map, found.probability)
+    class_map = predictor.class_map(image)
+    return Seen(_counts(class_map, predictor.classes), class_map)
 
 
-def _probability_view(image: Picture, predictor: Predictor, subject: Subject, opacity: float) -> View:
-    """The probability of a class over the photograph, and as gray levels. Thin cracks get twice the opacity."""
-    found = class_probability(predictor, image, subject.class_id)
-    levels = np.rint(255 * found.probability).astype(np.uint8)
-    picture = heat_overlay(image, found.probability, min(1.0, 2 * opacity))
-    return View(picture, _counts(found.class_map, predictor.classes), {"_gray": levels})
+def draw(image: Picture, seen: Seen, mode: str, classes: ClassSet, opacity: float) -> dict[str, NDArray[np.uint8]]:
+    """Pictures of what was seen, by the ending of their file names; the first, without ending, is the one to show.
 
-
-def _gradcam_view(image: Picture, predictor: Predictor, subject: Subject, opacity: float) -> View:
-    """What speaks for a class, over the photograph. Pixels are counted where the photograph was scaled down."""
-    from prune.gradcam import class_heat
-
-    found = class_heat(predictor, image, subject.class_id, subject.layer)  # type: ignore[arg-type]
-    pixels = _counts(found.class_map, predictor.classes) * (image[..., 0].size / found.class_map.size)
-    return View(heat_overlay(image, found.heat, opacity), pixels, predicted=found.predicted)
-
-
-def view(image: Picture, predictor: Predictor, subject: Subject, opacity: float) -> View:
-    """Draw what ``subject`` says of a photograph uint8 (H, W, 3), RGB; only side_by_side is larger than the photograph.
+    Only side_by_side is larger than the photograph.
 
     Args:
-        image: The photograph.
-        predictor: The network.
-        subject: From ``choose``, with the same network.
-        opacity: Of what is laid over the photograph, 0…1.
+        image: The photograph uint8 (H, W, 3), RGB.
+        seen: From ``look`` in the same mode.
+        mode: One of ``VIEWS``.
+        classes: Of the network.
+        opacity: Of what is laid over the photograph, 0…1; probabilities of thin cracks get twice as much.
     """
-    draw = {"gradcam": _gradcam_view, "probability": _probability_view}.get(subject.mode, _class_view)
-    return draw(image, predictor, subject, opacity)
+    if seen.heat is not None and mode == "probability":
+        levels = np.rint(255 * seen.heat).astype(np.uint8)
+        return {"": heat_overlay(image, seen.heat, min(1.0, 2 * opacity)), "_gray": levels}
+    if seen.heat is not None:
+        return {"": heat_overlay(image, seen.heat, opacity)}
+    assert seen.class_map is not None
+    if mode == "overlay":
+        return {"": overlay(image, seen.class_map, classes, opacity)}
+    if mode == "save_mask":
+        return {"": color_mask(seen.class_map, classes)}
+    return {"": side_by_side(image, seen.class_map, classes)}

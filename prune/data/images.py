@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from prune.data.labels import IGNORE_INDEX, ClassSet
+from prune.data.labels import IGNORE_INDEX, S2DS, ClassSet
 from prune.errors import UserError, first_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -16,6 +16,8 @@ MAX_MEGAPIXELS = 200
 
 COLOR_THRESHOLD = 200
 """In S2DS color labels a channel below this counts as 0 (compression noise), otherwise as 255."""
+GRAY_SPREAD = 16
+"""Channels of a pixel that differ by no more show a gray (compression noise), otherwise a color."""
 
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _WIDE_GRAY_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -36,7 +38,8 @@ def _open(path: Path) -> Image.Image:
             if megapixels > MAX_MEGAPIXELS:
                 raise UserError(f"{path}: {megapixels:.0f} megapixels, the limit is {MAX_MEGAPIXELS}")
             image.load()
-            return ImageOps.exif_transpose(image)
+            ImageOps.exif_transpose(image, in_place=True)  # otherwise every upright photograph would be copied
+            return image
     except _DECODE_ERRORS as error:
         raise UserError(
             f"{path}: expected a readable image ({', '.join(SUFFIXES)}), found: {first_line(error)}"
@@ -78,17 +81,54 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise UserError(f"{path}: expected 8- or 16-bit integers, found a floating-point image")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def read_gray(path: Path) -> NDArray[np.uint8]:
-    """Read a mask as gray levels uint8 (H, W): the stored values of one channel, else the luminance of the color."""
+def _palette_ids(image: Image.Image) -> NDArray[np.uint8] | None:
+    """The ids a palette picture stores, uint8 (H, W); None when it has to be taken for what its colors show.
+
+    Index i in the color of S2DS class i is an id, and so is any index whose color says nothing: ids of other tools come in
+    palettes of all kinds. Programs that shrink pictures number grays and S2DS colors as they please.
+    """
+    ids = np.asarray(image)
+    used = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    stored = np.array(image.getpalette("RGB") or (), dtype=np.uint8).reshape(-1, 3)
+    palette[: len(stored)] = stored
+    shown = [tuple(color) for color in palette[used].tolist()]
+    if all(i in S2DS.ignored_ids or S2DS.colors[i : i + 1] == (color,) for i, color in zip(used, shown, strict=True)):
+        return ids
+    gray = all(red == green == blue for red, green, blue in shown)
+    recolored = len(set(shown)) == len(shown) > 2 and set(shown) <= set(S2DS.colors)
+    return None if gray or recolored else ids
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Read a mask as what it is: gray levels or ids uint8 (H, W), or a picture in colors uint8 (H, W, 3), RGB.
+
+    One bit per pixel gives 0 and 255, three channels of nothing but grays give levels, a palette picture its ids or what it
+    shows (see ``_palette_ids``); alpha is dropped.
+
+    Raises:
+        UserError: for an unreadable file.
+    """
     image = _open(path)
     if image.mode in _WIDE_GRAY_MODES:
         return _to_eight_bit(np.asarray(image))
-    if image.mode == "1":
-        return np.asarray(image).astype(np.uint8)
-    return np.array(image if image.mode in ("L", "P") else image.convert("RGB").convert("L"))
+    if image.mode in ("L", "LA", "1"):
+        return np.array(image.convert("L"))
+    ids = _palette_ids(image) if image.mode == "P" else None
+    if ids is not None:
+        return ids
+    rgb = np.array(image.convert("RGB"))
+    red, green, blue = np.ascontiguousarray(np.moveaxis(rgb, 2, 0))  # reducing an axis of three is ten times slower
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    return rgb if spread.max(initial=0) > GRAY_SPREAD else luminance(rgb)
+
+
+def luminance(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Gray levels uint8 (H, W) of a picture uint8 (H, W, 3), RGB (ITU-R 601)."""
+    return np.array(Image.fromarray(rgb).convert("L"))
 
 
 def read_levels(path: Path) -> NDArray[np.float64]:
@@ -135,7 +175,19 @@ def _off_palette_color(rgb: NDArray[np.uint8]) -> tuple[int, int, int] | None:
 
 
 def read_color_label(path: Path, classes: ClassSet) -> NDArray[np.uint8]:
-    """Read a color label as uint8 (H, W) with ids 0…C−1.
+    """Read a color label as uint8 (H, W) with ids 0…C−1, see ``color_ids``.
+
+    Raises:
+        UserError: for a single-channel picture, and when a color is not in the palette; the message names it.
+    """
+    image = _open(path)
+    if image.mode in ("L", "1", *_WIDE_GRAY_MODES):
+        raise UserError(f"{path}: expected a color label, found a single-channel {image.mode} image")
+    return color_ids(np.array(image.convert("RGB")), classes, path)
+
+
+def color_ids(rgb: NDArray[np.uint8], classes: ClassSet, path: Path) -> NDArray[np.uint8]:
+    """Ids 0…C−1, uint8 (H, W), of a picture uint8 (H, W, 3) in the colors of ``classes``, read from ``path``.
 
     Channels below ``COLOR_THRESHOLD`` count as 0 as in the official S2DS tools; a flat color between the palette's
     (scattered compression noise is not flat) is an error, because it would silently become another class.
@@ -143,10 +195,6 @@ def read_color_label(path: Path, classes: ClassSet) -> NDArray[np.uint8]:
     Raises:
         UserError: when a color is not in the palette; the message names it.
     """
-    image = _open(path)
-    if image.mode in ("L", "1", *_WIDE_GRAY_MODES):
-        raise UserError(f"{path}: expected a color label, found a single-channel {image.mode} image")
-    rgb = np.array(image.convert("RGB"))
     stray = _off_palette_color(rgb)
     codes = (rgb >= COLOR_THRESHOLD) @ np.array([4, 2, 1])
     table = np.full(8, IGNORE_INDEX, dtype=np.uint8)

@@ -49,7 +49,7 @@ class ClassSet:
         """Turn a class map (H, W) into its RGB picture uint8 (H, W, 3); ignored pixels become mid gray."""
         table = np.full((256, 3), 128, dtype=np.uint8)
         table[: len(self)] = self.palette
-        return table[class_map]
+        return table.take(class_map, axis=0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and strings, as stored in a checkpoint."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from prune.data.images import is_image
 from prune.errors import UserError
+from prune.files import visible
 
 SPLITS = ("train", "val", "test")
 OFFICIAL_SUFFIX = "_lab"
@@ -114,7 +115,7 @@ def _crackforest(folder: Path) -> Found | None:
     folders = subfolders(folder)
     inside = next((folders[name] for name in ("image", "images") if name in folders), None)
     for name, suffix in (("groundtruth", ".mat"), ("seg", ".seg")):
-        files = [f for f in folders[name].iterdir() if f.suffix.lower() == suffix] if name in folders else []
+        files = [f for f in visible(folders[name], "*") if f.suffix.lower() == suffix] if name in folders else []
         if inside is None or not files:
             continue
         labels, images = _by_stem(files), _by_stem(images_of(inside))

@@ -1,18 +1,22 @@
 """Masks made by any program: class ids, palette colors or black and white, in a folder, joined by stem."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from prune.data.images import is_image, read_color_label, read_gray, read_id_label, read_levels
+from prune.data.crackforest import CrackForestLabels
+from prune.data.images import color_ids, is_image, read_levels, read_mask
 from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
 from prune.data.layout import OFFICIAL_SUFFIX, find_split
 from prune.data.layouts import fitting
-from prune.data.readers import THRESHOLD
+from prune.data.readers import KINDS, THRESHOLD, ColorLabels, IdLabels, LabelReader, agree, gray_reader, look
+from prune.data.split import class_table
 from prune.errors import UserError, first_line
+from prune.files import visible
+from prune.progress import progress
 
 PICTURE_SUFFIXES = ("_save_mask", "_mask", "_probability_gray", OFFICIAL_SUFFIX)
 """Endings that programs add to the photograph's stem; they are cut off before stems are joined."""
@@ -34,7 +38,7 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...] = ()) -> dict[str, Pat
     if not folder.is_dir():
         raise UserError(f"folder {folder} not found")
     found: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
+    for file in visible(folder, "*"):
         if file.is_file() and (is_image(file) or file.suffix.lower() in suffixes):
             stem = _stem(file)
             if stem in found:
@@ -45,63 +49,120 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...] = ()) -> dict[str, Pat
     return found
 
 
-def label_files(folder: Path) -> dict[str, Path]:
+def label_files(folder: Path, dataset: str = "auto") -> tuple[dict[str, Path], LabelReader | None]:
     """The labels of a folder by stem: of a split folder in a known layout, else the image files in it.
+
+    Args:
+        folder: Where they lie.
+        dataset: One of ``DATASETS``, the layout of a split folder.
+
+    Returns:
+        The files, and their reader where the layout says how they are spelled, None = by what they hold.
 
     Raises:
         UserError: as ``files_by_stem``, and for an unusable split folder.
     """
     if not folder.is_dir():
         raise UserError(f"folder {folder} not found")
-    inner = next((folder / name for name in ("Labels_grayscale", "Labels_RGB") if (folder / name).is_dir()), None)
-    if inner:
-        return files_by_stem(inner)
+    for name, reader in (("Labels_grayscale", IdLabels), ("Labels_RGB", ColorLabels)):
+        if (folder / name).is_dir():
+            return files_by_stem(folder / name), reader(S2DS)
     if any(file.stem.endswith(OFFICIAL_SUFFIX) for file in folder.iterdir()):
-        return {pair.stem: pair.label for pair in find_split(folder, S2DS, dataset="s2ds").pairs}
-    found = fitting(folder, "auto")
-    return found.labels if found else files_by_stem(folder)
-
-
-def _is_color(file: Path) -> bool:
-    try:
-        with Image.open(file) as image:
-            return image.mode not in ("L", "P", "1", "I", "F", "LA") and not image.mode.startswith("I;")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"{file}: expected a readable image, found: {first_line(error)}") from error
-
-
-def read_class_mask(file: Path) -> NDArray[np.uint8]:
-    """A mask of S2DS classes as ids uint8 (H, W), 255 = ignored: ids from one channel, else the palette's colors."""
-    return read_color_label(file, S2DS) if _is_color(file) else read_id_label(file, S2DS)
+        return {pair.stem: pair.label for pair in find_split(folder, S2DS, dataset="s2ds").pairs}, ColorLabels(S2DS)
+    found = fitting(folder, dataset)
+    if found is None:
+        return files_by_stem(folder), None
+    return found.labels, CrackForestLabels() if found.layout == "crackforest" else None
 
 
 @dataclass(frozen=True)
-class BinaryMasks:
-    """Reads masks of crack and background as ids 0 and 1, 255 = ignored.
+class S2DSMasks:
+    """Reads masks of S2DS classes as ids uint8 (H, W), 255 = ignored.
 
     Args:
-        coding: ``ids`` (0 and 1), ``s2ds`` (S2DS ids: 6 = crack, 7 and 255 = ignored) or ``gray`` (above 127 = crack).
+        coding: ``s2ds`` (ids, 7 and 255 = ignored) or ``colors`` (black and white among them need no color channels).
+        threshold: Gray levels above it are white.
     """
 
     coding: str
-
-    @classmethod
-    def of(cls, files: list[Path]) -> "BinaryMasks":
-        """The coding all files of a folder share: black and white, 0 and 1, or S2DS ids."""
-        values = np.unique(np.concatenate([np.unique(read_gray(file)) for file in files]))
-        if values.max(initial=0) <= 1:
-            return cls("ids")
-        ids = set(values.tolist()) - {7, IGNORE_INDEX}
-        return cls("s2ds" if ids and ids <= set(range(len(S2DS))) and max(ids) > 1 else "gray")
+    threshold: int = THRESHOLD
 
     def __call__(self, file: Path) -> NDArray[np.uint8]:
         """Read one mask."""
-        gray = read_gray(file)
-        if self.coding == "ids":
-            return gray
-        if self.coding == "gray":
-            return (gray > THRESHOLD).astype(np.uint8)
-        return np.where(gray > len(S2DS) - 1, IGNORE_INDEX, gray == S2DS.index("crack")).astype(np.uint8)
+        stored = read_mask(file)
+        if stored.ndim == 3:
+            return color_ids(stored, S2DS, file)
+        if self.coding == "colors":
+            return (stored > self.threshold) * np.uint8(S2DS.colors.index((255, 255, 255)))
+        return np.where(stored < len(S2DS), stored, np.uint8(IGNORE_INDEX))
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Masks of any program, or labels: the files of one folder, and how all of them are read.
+
+    Args:
+        files: By stem.
+        native: The classes they hold; None when all are empty.
+        reader: Reads a file in the ids of ``native``.
+        seen: How they are spelled, for the screen.
+    """
+
+    files: dict[str, Path]
+    native: ClassSet | None
+    reader: Callable[[Path], NDArray[np.uint8]]
+    seen: str
+
+    def read(self, stem: str, classes: ClassSet) -> NDArray[np.uint8]:
+        """One mask as ids of ``classes``, joined by class name: uint8 (H, W), 255 = ignored."""
+        ids = self.reader(self.files[stem])
+        table = class_table(self.native, classes) if self.native else None
+        return ids if table is None else table[ids]
+
+
+def open_masks(files: dict[str, Path], threshold: int = THRESHOLD, classes: ClassSet | None = None) -> Masks:
+    """Look at every mask of a folder and find out how they are spelled.
+
+    Args:
+        files: At least one, by stem.
+        threshold: Gray levels above it are crack.
+        classes: What the masks shall be read as, None = what they hold. Only says what ids 0 and 1 are.
+
+    Raises:
+        UserError: for unreadable files, masks of several codings, and gray levels that are all below the threshold.
+    """
+    facts = {}
+    for file in progress(
+        files.values(), "looking at masks"
+    ):  # a comprehension would keep its bar on the screen in an error
+        facts[file] = look(file, threshold)
+    coding = agree(facts)
+    if coding in ("s2ds", "colors"):
+        return Masks(files, S2DS, S2DSMasks(coding, threshold), KINDS[coding])
+    if coding == "ids" and classes == S2DS:
+        return Masks(files, S2DS, S2DSMasks("s2ds"), f"ids 0 and 1, read as {S2DS.classes[0]} and {S2DS.classes[1]}")
+    reader, _ = gray_reader(facts, coding, threshold)
+    if coding == "empty":
+        return Masks(files, None, reader, "all empty")
+    return Masks(
+        files, CRACK, reader, "id 1 is crack" if coding == "ids" else f"gray levels above {threshold} are crack"
+    )
+
+
+def open_labels(
+    folder: Path, threshold: int = THRESHOLD, classes: ClassSet | None = None, dataset: str = "auto"
+) -> Masks:
+    """The labels of a folder or split folder, see ``label_files`` and ``open_masks``.
+
+    Raises:
+        UserError: as those two.
+    """
+    files, reader = label_files(folder, dataset)
+    if isinstance(reader, IdLabels | ColorLabels):
+        return Masks(files, S2DS, reader, KINDS["s2ds" if isinstance(reader, IdLabels) else "colors"])
+    if reader:
+        return Masks(files, CRACK, reader, "ground truth of CrackForest")
+    return open_masks(files, threshold, classes)
 
 
 def classes_called(name: str) -> ClassSet:

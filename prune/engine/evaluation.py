@@ -24,7 +24,7 @@ from prune.metrics.calibration import calibration_counts
 from prune.metrics.confusion import Scores
 from prune.metrics.crack_scores import line_scores
 from prune.metrics.image import ImageCounts, ImageScorer
-from prune.predict import Predictor
+from prune.predict import Predictor, class_ids
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,13 @@ class _Forward:
             self.calibration[name] = self.calibration.get(name, 0.0) + values
 
 
+def _class_ids(logits: torch.Tensor) -> NDArray[np.uint8]:
+    """The most probable class of every pixel of logits (C, H, W); on the CPU NumPy is many times as fast as ``argmax``."""
+    if logits.device.type == "cpu":
+        return class_ids(logits.numpy())
+    return logits.argmax(0).to(torch.uint8).cpu().numpy()
+
+
 def _forward(
     predictor: Predictor, sample: Sample, crack: int | None, calibrate: bool, seconds: dict[str, float]
 ) -> _Forward:
@@ -147,7 +154,7 @@ def _forward(
         target = sample.label[window.rows, window.columns].to(logits.device)
         loss = F.cross_entropy(logits[None], target[None], ignore_index=IGNORE_INDEX, reduction="sum")
         result.loss_sum += float(loss)
-        result.class_map[window.rows, window.columns] = logits.argmax(0).to(torch.uint8).cpu().numpy()
+        result.class_map[window.rows, window.columns] = _class_ids(logits)
         if calibrate:
             result.add(logits, target, crack)
         start = time.perf_counter()

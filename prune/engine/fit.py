@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from prune.checkpoint import read_torch, write_torch
+from prune.checkpoint import not_finite, require_finite
 from prune.config import TrainConfig
 from prune.data.dataset import checked
 from prune.data.labels import ClassSet
@@ -24,6 +24,8 @@ from prune.errors import TrainingDiverged, UserError
 from prune.files import write_text
 from prune.metrics.confusion import blank
 from prune.metrics.image import VALIDATION_TOLERANCE
+from prune.number_format import NumberFormat
+from prune.torch_file import read_torch, write_torch
 
 Row = dict[str, float | int | None]
 
@@ -55,8 +57,31 @@ def history_row(epoch: int, lr: float, train_loss: float, result: Evaluation, cl
     return row | {f"val_iou_{name}": blank(scores.iou[i]) for i, name in enumerate(classes.classes)}
 
 
+def chosen_monitor(monitor: str, classes: ClassSet) -> str:
+    """The score ``--monitor`` means for these classes: ``auto`` is ``miou_crack`` where there is a crack, else ``miou``.
+
+    Raises:
+        UserError: when a crack score is asked for and no class is called crack.
+    """
+    crack = classes.index("crack") is not None
+    if monitor == "auto":
+        return "miou_crack" if crack else "miou"
+    if "crack" in monitor and not crack:
+        raise UserError(f"--monitor {monitor}: expected a class crack, found {', '.join(classes.classes)}")
+    return monitor
+
+
 def monitored(row: Row, monitor: str) -> float:
-    """The score that chooses the best epoch, larger = better; an absent one is minus infinity."""
+    """The score that chooses the best epoch, larger = better; an absent one is minus infinity.
+
+    ``miou_crack`` is the mean of mIoU and crack ltIoU@4: mIoU alone hardly notices a class of 0.1 % of the pixels. It
+    is the mIoU where the ltIoU is absent, because no crack is labeled or predicted. It is computed from the two columns,
+    so that the history keeps those it had.
+    """
+    if monitor == "miou_crack":
+        parts = [row.get("val_miou"), row.get("val_crack_lt_iou_4")]
+        known = [float(part) for part in parts if part is not None]
+        return -math.inf if parts[0] is None else sum(known) / len(known)
     key = {"crack_iou": "val_iou_Crack"}.get(monitor, f"val_{monitor}")
     value = row.get(key)
     if value is None:
@@ -71,6 +96,12 @@ def csv_text(rows: list[Row]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
+
+
+def stored_numbers(last: Path) -> tuple[NumberFormat, int] | None:
+    """The number format and the CPU threads of the run whose state is in ``last``; None when none were stored."""
+    record = read_torch(last).get("number_format")
+    return (NumberFormat.recorded(record, last), int(record.get("threads", 0))) if record else None
 
 
 class Run:
@@ -100,8 +131,9 @@ class Run:
     ) -> None:
         self.config, self.step, self.loader = config, step, loader
         self.validate, self.classes, self.folder = validate, classes, folder
+        self.monitor = chosen_monitor(config.monitor, classes)
         self.optimizer = make_optimizer(step.model, config)
-        self.scaler = torch.amp.GradScaler(step.device.type, enabled=step.autocast == torch.float16)
+        self.scaler = torch.amp.GradScaler(step.device.type, enabled=step.numbers.autocast == torch.float16)
         self.progress = Progress(Plateau(config.lr, config.plateau_patience, config.plateau_factor, config.min_lr))
         self.on_row: Callable[[Row, float], None] = lambda row, images_per_second: None
 
@@ -117,6 +149,7 @@ class Run:
         for key, value in now.items():
             if stored.get(key) != value:
                 raise UserError(f"--resume: --{key} was {stored.get(key)!r} when {self.last} was made, found {value!r}")
+        require_finite(content["model"], self.last)
         self.step.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
@@ -124,14 +157,16 @@ class Run:
         self.progress = Progress(**{**saved, "plateau": Plateau(**saved["plateau"])})
 
     def _fixed_settings(self) -> dict[str, Any]:
-        free = ("resume", "workers", "cache", "threads", "device", "trust_pickle")
-        return {key: value for key, value in vars(self.config).items() if key not in free}
+        free = ("resume", "force", "workers", "cache", "threads", "device", "trust_pickle")
+        settings = vars(self.config) | {"monitor": self.monitor, "warmup_epochs": self.config.warmup}
+        return {key: value for key, value in settings.items() if key not in free}
 
     def _save(self) -> None:
         write_text(self.folder / "history.csv", csv_text(self.progress.history))
         progress = vars(self.progress) | {"plateau": vars(self.progress.plateau)}
         content = {
             "config": self._fixed_settings(),
+            "number_format": self.step.numbers.record(),
             "progress": progress,
             "model": self.step.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -143,7 +178,7 @@ class Run:
         """Train until the last epoch or until patience ends; ``on_best`` saves the network of a new best epoch.
 
         Raises:
-            TrainingDiverged: when the loss is not finite; the best checkpoint and ``last.pth`` stay.
+            TrainingDiverged: when a loss or a weight is not finite; the best checkpoint and ``last.pth`` stay.
             KeyboardInterrupt: on Ctrl-C, with a message saying how to continue.
         """
         steps = len(self.loader)
@@ -157,9 +192,12 @@ class Run:
                 raise KeyboardInterrupt(self._how_to_continue("interrupted")) from None
             except TrainingDiverged as error:
                 bar.close()
-                raise TrainingDiverged(
-                    f"epoch {self.progress.epoch + 1}: {error}; {self._how_to_continue('stopped')}"
-                ) from None
+                kept = (
+                    f"after {done} complete epochs, whose best is kept"
+                    if (done := self.progress.epoch)
+                    else "nothing saved"
+                )
+                raise TrainingDiverged(f"epoch {done + 1}: {error}; stopped, {kept}") from None
         return self.progress
 
     def _out_of_patience(self) -> bool:
@@ -185,15 +223,26 @@ class Run:
         lr = self.optimizer.param_groups[0]["lr"]
         loss = train_one_epoch(self.step, checked(self.loader), self.optimizer, self.scaler, self.config, on_batch)
         trained = time.perf_counter() - started
-        row = history_row(epoch + 1, lr, loss, self.validate(), self.classes)
+        row = history_row(epoch + 1, lr, loss, self._validated(), self.classes)
         self._finish_epoch(row, time.perf_counter() - started, on_best)
         images = len(self.loader) * self.config.batch_size / trained
         self.on_row(row, images)
         bar.write(describe_row(row, self.config.epochs, images))
 
+    def _validated(self) -> Evaluation:
+        """Scores of the network after an epoch, which counts for nothing when weights or loss are not finite."""
+        name = not_finite(self.step.model.state_dict())
+        if name is not None:
+            raise TrainingDiverged(f"{name} holds NaN or infinity: try a smaller --lr or --amp off")
+        result = self.validate()
+        labeled = any(image.matrix.any() for image in result.images)
+        if labeled and not math.isfinite(result.loss):
+            raise TrainingDiverged(f"the validation loss became {result.loss}: try a smaller --lr or --amp off")
+        return result
+
     def _finish_epoch(self, row: Row, seconds: float, on_best: Callable[[Progress], None]) -> None:
         progress = self.progress
-        score = monitored(row, self.config.monitor)
+        score = monitored(row, self.monitor)
         progress.epoch += 1
         progress.seconds += seconds
         progress.history.append(row)
@@ -214,7 +263,7 @@ class Run:
 
     def _set_lr(self, epoch: int, number: int) -> None:
         steps, config = len(self.loader), self.config
-        warmup = round(config.warmup_epochs * steps)
+        warmup = round(config.warmup * steps)
         step, total = epoch * steps + number, config.epochs * steps
         peak = self.progress.plateau.lr if config.scheduler == "plateau" else config.lr
         for group in self.optimizer.param_groups:

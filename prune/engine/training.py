@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from prune.data.dataset import Batch
 from prune.errors import TrainingDiverged, UserError
 from prune.losses import Loss
 from prune.models import all_logits, mode
+from prune.number_format import NumberFormat
 
 
 @dataclass
@@ -22,24 +23,22 @@ class Stepper:
         model: Network on ``device``.
         loss: Takes logits (N, C, H, W) and labels (N, H, W).
         device: Where the batch goes.
-        autocast: Autocast type, None = float32.
-        channels_last: Memory format of the images.
+        numbers: Autocast type, and memory format of the images.
         aux_weight: Weight of the auxiliary heads' losses.
     """
 
     model: nn.Module
     loss: Loss
     device: torch.device
-    autocast: torch.dtype | None = None
-    channels_last: bool = True
+    numbers: NumberFormat = field(default_factory=NumberFormat)
     aux_weight: float = 0.4
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """The training loss of a batch as a scalar with its graph; logits are float32 where the loss is taken."""
-        format = torch.channels_last if self.channels_last else torch.contiguous_format
-        images = batch[0].to(self.device, non_blocking=True).contiguous(memory_format=format)
+        images = batch[0].to(self.device, non_blocking=True).contiguous(memory_format=self.numbers.memory_format)
         label = batch[1].to(self.device, non_blocking=True)
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+        autocast = self.numbers.autocast
+        with torch.autocast(self.device.type, autocast, enabled=autocast is not None):
             logits = all_logits(self.model, images)
         total = self.loss(logits["out"].float(), label)
         for name, output in logits.items():

@@ -26,8 +26,12 @@ def shapes_of(model: nn.Module) -> nn.Module:
 def count(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
     """Parameters and MACs of the inference network (without auxiliary head) on one image.
 
-    Counted on shapes alone, on the meta device, so it copies no weight and computes nothing. One multiply-accumulate is
-    one MAC (two FLOPs); convolutions and matrix products are counted, batch norm and activations are not.
+    The only counter of this project: every table, chart, target and share is in these MACs. One multiply-accumulate of
+    a convolution or a linear layer is one MAC (two FLOPs), also where zeros are padded; a transposed convolution counts
+    what it multiplies, per input pixel. Batch norm, which export folds away, activations, pooling and resizing count
+    nothing, so that figures of counters that include them, such as torch-pruning's, are higher.
+
+    Counted on shapes alone, on the meta device, so it copies no weight and computes nothing.
 
     Args:
         model: A network, see ``prune.models.build_model``.

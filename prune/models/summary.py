@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch_pruning
 from torch import nn
 
 from prune.models import all_logits, architecture, build_model, mode, without_auxiliary
-from prune.models.cost import shapes_of
+from prune.models.cost import count, shapes_of
 from prune.models.pretrained import sources
 
 
@@ -63,22 +62,18 @@ def layer_rows(model: nn.Module, size: tuple[int, int]) -> list[LayerRow]:
 def describe(name: str, num_classes: int) -> dict[str, Any]:
     """A known network as plain values: ``name``, ``params``, ``macs`` at the square ``size`` of its recipe, ``source``.
 
-    Counted like the figures in the literature, by torch-pruning's ``count_ops_and_params``: batch norm and activations
-    count too, and a transposed convolution counts per output pixel, whereas ``prune.models.cost.count`` counts what
-    is executed. ``auxiliary`` says whether it has heads that exist in training only, ``pretrained`` which weights are
-    published.
+    Counted by ``prune.models.cost.count``. ``auxiliary`` says whether it has heads that exist in training only,
+    ``pretrained`` which weights are published.
     """
     known = architecture(name)
     with torch.device("meta"):
         model = build_model(name, num_classes)
     auxiliary = getattr(model, "aux_classifier", None) is not None
-    with without_auxiliary(model) as inference, mode(inference, training=False), torch.no_grad():
-        image = torch.empty(1, 3, known.size, known.size, device="meta")
-        macs, parameters = torch_pruning.utils.count_ops_and_params(inference, image)
+    parameters, macs = count(model, (known.size, known.size))
     return {
         "name": name,
-        "params": int(parameters),
-        "macs": int(macs),
+        "params": parameters,
+        "macs": macs,
         "size": known.size,
         "source": known.source,
         "auxiliary": auxiliary,

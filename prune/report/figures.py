@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from prune.data.labels import ClassSet
 from prune.errors import UserError
 from prune.files import atomic_path
+from prune.report.png import write_png
 
 Picture = NDArray[np.uint8]
 """RGB, uint8 (H, W, 3)."""
@@ -32,6 +33,11 @@ HEAT = np.stack(
     axis=1,
 ).astype(np.uint8)
 """Colors of 0…1 as uint8 (256, 3), RGB: black, purple, red, orange, yellow, lighter from one to the next."""
+LOSSY: dict[str, tuple[str, int, dict[str, int]]] = {
+    ".jpg": ("JPEG", 65500, {"quality": 90}),
+    ".webp": ("WEBP", 16383, {"quality": 90, "method": 0}),
+}
+"""Format, longest side in px and options by suffix; WebP's default method takes three times as long for the same size."""
 NO_DISPLAY = "no display: add --save_figure to write files to results/figures"
 
 
@@ -42,20 +48,34 @@ def color_mask(class_map: NDArray[np.integer], classes: ClassSet) -> Picture:
 
 def _change_nearby(class_map: NDArray[np.integer], reach: int, axis: int) -> NDArray[np.bool_]:
     """Pixels with another id at most ``reach`` px away along an axis, bool (H, W)."""
-    length = class_map.shape[axis]
-    steps = np.diff(class_map, axis=axis, prepend=class_map.take([0], axis)) != 0
-    changes = np.cumsum(steps, axis=axis, dtype=np.int32)
-    places = np.arange(length)
-    last, first = np.minimum(places + reach, length - 1), np.maximum(places - reach, 0)
-    return changes.take(last, axis) != changes.take(first, axis)
+    ids = class_map if axis == 0 else class_map.T
+    near = np.pad(ids[1:] != ids[:-1], ((reach, reach), (0, 0)))
+    length = 1  # in every round each place learns about twice as many steps behind it
+    while length < 2 * reach:
+        shift = min(length, 2 * reach - length)
+        near, length = near[:-shift] | near[shift:], length + shift
+    return near if axis == 0 else near.T
 
 
-def _blend(image: Picture, class_map: NDArray[np.integer], classes: ClassSet, alphas: NDArray[np.floating]) -> None:
-    """Paint classes onto ``image`` in place; ``alphas`` (H, W) is the share of the class color."""
-    found = (class_map > 0) & (class_map < len(classes))
-    alpha = alphas[found].astype(np.float32)[:, None]
-    colors = classes.palette[class_map[found]]
-    image[found] = np.rint((1 - alpha) * image[found] + alpha * colors).astype(np.uint8)
+def _blend_table(classes: ClassSet, opacities: Sequence[float]) -> NDArray[np.uint8]:
+    """Every level blended with every class color at every opacity, uint8, flat in the order opacity, class, channel, level."""
+    alpha = np.array(opacities, np.float32)[:, None, None, None]
+    levels, colors = np.arange(256, dtype=np.uint8), classes.palette[:, :, None]
+    return np.rint((1 - alpha) * levels + alpha * colors).astype(np.uint8).ravel()
+
+
+def _blend(
+    image: Picture, class_map: NDArray[np.integer], rim: NDArray[np.bool_], classes: int, table: NDArray[np.uint8]
+) -> None:
+    """Paint classes onto contiguous ``image`` in place by ``_blend_table`` of two opacities: inside, and on the ``rim``."""
+    places = np.flatnonzero((class_map > 0) & (class_map < classes))
+    rows = (rim * np.intp(classes) + class_map).ravel().take(places) * (3 * 256)
+    values = image.reshape(-1)
+    places *= 3
+    for _ in range(3):  # channels
+        values[places] = table.take(rows + values.take(places))
+        places += 1
+        rows += 256
 
 
 def overlay(image: Picture, class_map: NDArray[np.integer], classes: ClassSet, opacity: float = 0.5) -> Picture:
@@ -72,14 +92,14 @@ def overlay(image: Picture, class_map: NDArray[np.integer], classes: ClassSet, o
         opacity: 0 (the photograph only) to 1 (the colors only).
     """
     reach = max(1, round(max(class_map.shape) / RIM_SHARE))
-    strong = min(1.0, 2 * opacity)
+    table = _blend_table(classes, (opacity, min(1.0, 2 * opacity)))
     result = image.copy()
     for top in range(0, len(class_map), STRIP):
         start = max(0, top - reach)
         around = class_map[start : top + STRIP + reach]
         rim = _change_nearby(around, reach, axis=0) | _change_nearby(around, reach, axis=1)
-        alphas = np.where(rim[top - start : top - start + STRIP], strong, opacity)
-        _blend(result[top : top + STRIP], class_map[top : top + STRIP], classes, alphas)
+        inside = slice(top, top + STRIP)
+        _blend(result[inside], class_map[inside], rim[top - start : top - start + STRIP], len(classes), table)
     return result
 
 
@@ -232,9 +252,30 @@ def grid(rows: Sequence[Sequence[Picture]], column_titles: Sequence[str], row_ti
 
 
 def save_image(picture: NDArray[np.uint8], path: Path) -> Path:
-    """Write a picture uint8 (H, W, 3), or gray levels uint8 (H, W), as PNG, atomically, and return ``path``."""
+    """Write a picture uint8 (H, W, 3), or gray levels uint8 (H, W), atomically, and return ``path``.
+
+    Its suffix says how: .png keeps every value; .jpg and .webp are several times smaller and faster to write, and lossy.
+
+    Raises:
+        UserError: when the file cannot be written, or the picture is too large for its format.
+    """
+    if path.suffix not in LOSSY:
+        with atomic_path(path) as temporary:
+            write_png(picture, temporary)
+        return path
+    kind, largest, options = LOSSY[path.suffix]
+    height, width = picture.shape[:2]
+    if max(height, width) > largest:
+        raise UserError(f"{path}: expected at most {largest} px a side, found {width}x{height}: use --format png")
     with atomic_path(path) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
+        Image.fromarray(picture).save(temporary, format=kind, **options)
+    return path
+
+
+def save_mask(class_map: NDArray[np.uint8], classes: ClassSet, path: Path) -> Path:
+    """Write class ids uint8 (H, W) as a PNG that stores them with the colors of their classes, and return ``path``."""
+    with atomic_path(path) as temporary:
+        write_png(class_map, temporary, classes.palette)
     return path
 
 

@@ -12,9 +12,9 @@ from prune.data.labels import S2DS
 from prune.data.layout import SPLITS
 from prune.data.synthetic.scene import Scene, draw_scene
 from prune.errors import UserError
-from prune.files import atomic_path
+from prune.files import atomic_path, visible
 
-__all__ = ["Scene", "Summary", "draw_scene", "split_counts", "synthesize"]
+__all__ = ["Scene", "Summary", "draw_scene", "split_counts", "synthesize", "unfinished"]
 
 KINDS = ("Images", "Labels_grayscale", "Labels_RGB")
 SMALLEST = 64
@@ -69,6 +69,19 @@ def _refuse_to_mix(out: Path, names: list[str], force: bool) -> None:
             raise UserError(
                 f"{foreign[0]} does not belong to the new set: choose another folder or remove {out / name}"
             )
+
+
+def unfinished(folder: Path) -> bool:
+    """Whether a ``synthesize`` into ``folder`` was stopped: numbered images, but not all pictures of a whole set.
+
+    Data of another kind, which are not numbered through the splits, are never called unfinished.
+    """
+    stems = {kind: [[f.stem for f in visible(folder / name / kind, "*.png")] for name in SPLITS] for kind in KINDS}
+    images = [stem for part in stems["Images"] for stem in part]
+    if not images or sorted(images) != sorted(_stem(number) for number in range(len(images))):
+        return False
+    whole = list(split_counts(len(images)).values())
+    return [len(part) for part in stems["Images"]] != whole or any(found != stems["Images"] for found in stems.values())
 
 
 def _write(scene: Scene, folder: Path, stem: str) -> None:

@@ -1,0 +1,86 @@
+"""How many copies of a small network work at the same time: one on all cores, or one on every core; needs NumPy only."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.predict import WHOLE_SIDE, Predictor
+
+ENOUGH = 32
+"""Photographs from which on it pays to find out."""
+SMALL_SECONDS = 0.25
+"""Networks that take longer for a photograph on all cores use them well: one per core would only take more memory."""
+ROUNDS, PASSES = 3, 3
+"""Of the measurement: about 20 passes of each."""
+CLEARLY = 1.03
+"""How much faster one network per core must be."""
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """Copies of one network that work at the same time.
+
+    Args:
+        predictors: At least one.
+        threads: CPU threads of each.
+        reason: Why so many, for the screen; empty = there was no choice.
+    """
+
+    predictors: tuple[Predictor, ...]
+    threads: int
+    reason: str = ""
+
+    def __str__(self) -> str:
+        count = len(self.predictors)
+        text = f"{count} network{'s' * (count > 1)} of {self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{text}, {self.reason}" if self.reason else text
+
+
+def _rate(predictors: Sequence[Predictor], image: NDArray[np.uint8], pool: ThreadPoolExecutor) -> float:
+    """Photographs per second when every network segments the same one ``PASSES`` times."""
+
+    def work(predictor: Predictor) -> None:
+        for _ in range(PASSES):
+            predictor.class_map(image)
+
+    start = time.perf_counter()
+    list(pool.map(work, predictors))
+    return PASSES * len(predictors) / (time.perf_counter() - start)
+
+
+def fastest(
+    predictor: Predictor, reopen: Callable[[int], Predictor], threads: int, image: NDArray[np.uint8]
+) -> Replicas:
+    """One network on all threads, or one per thread where that is measured to be faster on this photograph.
+
+    Args:
+        predictor: The network on all threads, of a runtime that releases Python's lock.
+        reopen: Opens the network once more with that many threads.
+        threads: How many there are.
+        image: A photograph uint8 (H, W, 3), RGB, like those to come.
+    """
+    alone = Replicas((predictor,), threads)
+    if threads < 2 or image.shape[0] * image.shape[1] > WHOLE_SIDE**2:
+        return alone
+    predictor.class_map(image)  # the first pass also allocates
+    start = time.perf_counter()
+    predictor.class_map(image)
+    if time.perf_counter() - start > SMALL_SECONDS:
+        return alone
+    copies = tuple(reopen(1) for _ in range(threads))
+    rates: dict[int, list[float]] = {1: [], threads: []}
+    with ThreadPoolExecutor(threads) as pool:
+        for turn in range(ROUNDS + 1):
+            for predictors in ((predictor,), copies):
+                rate = _rate(predictors, image, pool)
+                if turn:  # the first round of the copies allocates
+                    rates[len(predictors)].append(rate)
+    gain = median(rates[threads]) / median(rates[1])
+    if gain < CLEARLY:
+        return Replicas((predictor,), threads, f"measured {1 / gain:.2f}x as fast as {threads} of 1")
+    return Replicas(copies, 1, f"measured {gain:.2f}x as fast as 1 of {threads}")
