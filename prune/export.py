@@ -170,9 +170,25 @@ def _write_onnx(network: Network, target: Target, file: Path) -> None:
     assert program is not None
     program.save(str(file), external_data=False)
     model = onnx.load(str(file))
+    _pool_globally(onnx, model)
     _annotate(model, metadata(network, target))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(file))
+
+
+def _pool_globally(onnx: Any, model: Any) -> None:
+    """Turn means over height and width into the pooling they were: ONNX Runtime's mean took a tenth of an INT8 pass."""
+    constants = {entry.name: entry for entry in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "ReduceMean" or len(node.input) < 2 or node.input[1] not in constants:
+            continue
+        axes = sorted(onnx.numpy_helper.to_array(constants[node.input[1]]).tolist())
+        if axes in ([-2, -1], [2, 3]) and any(a.name == "keepdims" and a.i == 1 for a in node.attribute):
+            node.op_type = "GlobalAveragePool"
+            del node.input[1:], node.attribute[:]
+    used = {name for node in model.graph.node for name in node.input}
+    for entry in [entry for name, entry in constants.items() if name not in used]:
+        model.graph.initializer.remove(entry)
 
 
 def _annotate(model: Any, text: str) -> None:

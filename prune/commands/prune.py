@@ -209,13 +209,13 @@ def prune(config: PruneConfig) -> PruneResult:
     network = _network(config)
     print(f"model    {network.file or network.architecture}")
     model_file = _model_file(network, config)
-    with locked(model_file):
-        return _prune(network, model_file, config, device, start)
-
-
-def _prune(network: Network, model_file: Path, config: PruneConfig, device: torch.device, start: float) -> PruneResult:
-    """``prune``, with everything named; ``start`` is when it began, in seconds of ``time.perf_counter``."""
     planned = plan(network, config)
+    with locked(model_file):
+        return _prune(network, model_file, planned, device, start)
+
+
+def _prune(network: Network, model_file: Path, planned: Plan, device: torch.device, start: float) -> PruneResult:
+    """``prune``, with everything named; ``start`` is when it began, in seconds of ``time.perf_counter``."""
     config = planned.config
     network.model.to(device)
     material = _Material(network, config, device)
