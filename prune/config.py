@@ -285,6 +285,11 @@ class TestConfig(ScoringOptions, DataOptions):
     device: str = option("auto", DEVICES)
     threads: int = option(0, "CPU threads, 0 = all cores", low=0)
     workers: int = option(1, "processes that read, and as many that score; 0 = none", low=0)
+    networks: int = option(
+        0,
+        "copies of an export that share the threads, 0 = one, or one per thread if that is measured to be faster",
+        low=0,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -372,7 +377,9 @@ class InferenceConfig:
     device: str = option("auto", DEVICES)
     threads: int = option(0, "CPU threads, 0 = all cores", low=0)
     networks: int = option(
-        0, "copies of an export that share the threads, 0 = one, or one per thread if that is measured to be faster", low=0
+        0,
+        "copies of an export that share the threads, 0 = one, or one per thread if that is measured to be faster",
+        low=0,
     )
 
     def __post_init__(self) -> None:
@@ -462,7 +469,9 @@ class ExportConfig(DataOptions):
     )
     max_miou_drop: float = option(1.0, "points of mIoU the file may lose", low=0)
     max_crack_drop: float = option(1.0, "points of crack ltIoU@4 the file may lose", low=0)
-    accept_unjudged: bool = option(False, "accept a file whose cracks cannot be judged: no test image has a labeled one")
+    accept_unjudged: bool = option(
+        False, "accept a file whose cracks cannot be judged: no test image has a labeled one"
+    )
     output: str | None = option(None, "file to write; none: results/exports/<model>[_<precision>].<suffix>")
     trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
     threads: int = option(0, "CPU threads, 0 = all cores", low=0)

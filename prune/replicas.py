@@ -9,7 +9,9 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.predict import WHOLE_SIDE, Predictor
+from prune.errors import UserError
+from prune.predict import TORCH_FREE_SUFFIXES, WHOLE_SIDE, Predictor, load_predictor
+from prune.runtimes import thread_count
 
 ENOUGH = 32
 """Photographs from which on it pays to find out."""
@@ -84,3 +86,34 @@ def fastest(
     if gain < CLEARLY:
         return Replicas((predictor,), threads, f"measured {1 / gain:.2f}x as fast as {threads} of 1")
     return Replicas(copies, 1, f"measured {gain:.2f}x as fast as 1 of {threads}")
+
+
+def replicated(
+    predictor: Predictor, networks: int, threads: int, images: int, first: Callable[[], NDArray[np.uint8] | None]
+) -> Replicas:
+    """As many networks as asked for, else as many as are fastest on the first of many images.
+
+    Args:
+        predictor: The network on all threads.
+        networks: How many there shall be, 0 = one, or one per thread where that is measured to be faster.
+        threads: CPU threads of all together, 0 = all cores.
+        images: How many there are to come.
+        first: Reads one of them, uint8 (H, W, 3), RGB; None = none can be read.
+
+    Raises:
+        UserError: for several networks of a runtime that has one only.
+    """
+    count, file = thread_count(threads), predictor.card.file
+    if file.suffix not in TORCH_FREE_SUFFIXES:
+        if networks > 1:
+            raise UserError(f"--networks: expected 1, PyTorch runs {file} on all threads, found {networks}")
+        return Replicas((predictor,), count)
+
+    def reopen(each: int) -> Predictor:
+        return load_predictor(file, threads=each, classes=predictor.classes)
+
+    if networks > 1:
+        each = max(1, count // networks)
+        return Replicas(tuple(reopen(each) for _ in range(networks)), each)
+    image = first() if networks == 0 and images >= ENOUGH else None
+    return Replicas((predictor,), count) if image is None else fastest(predictor, reopen, count, image)

@@ -1,4 +1,6 @@
+import copy
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from prune.metrics.crack import CrackSettings
 from prune.metrics.image import ImageScorer
 from prune.models import build_model
 from prune.predict_torch import TorchPredictor
+from prune.replicas import Replicas
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -86,6 +89,19 @@ def test_the_number_of_workers_and_the_order_change_no_count(predictor: TorchPre
             assert all(np.array_equal(a.counts.boundary[n], b.counts.boundary[n]) for n in a.counts.boundary)
 
 
+def test_several_networks_change_neither_order_nor_counts(predictor: TorchPredictor) -> None:
+    model = copy.deepcopy(predictor.network.model)
+    twin = TorchPredictor(replace(predictor.network, model=model), torch.device("cpu"))
+    scorer, samples = ImageScorer(7, 6, SETTINGS), 5 * cracked(predictor)
+    alone = evaluate(predictor, samples, 10, scorer=scorer, calibrate=True)
+    both = evaluate(Replicas((predictor, twin), 1), samples, 10, scorer=scorer, workers=1, calibrate=True)
+    for a, b in zip(alone.images, both.images, strict=True):
+        assert a.stem == b.stem and a.loss_sum == b.loss_sum and a.counts.crack == b.counts.crack
+        assert np.array_equal(a.matrix, b.matrix)
+        assert all(np.array_equal(a.calibration[name], b.calibration[name]) for name in a.calibration)
+    assert set(both.seconds) == {"network", "scoring", "reading"} and both.seconds["network"] > 0
+
+
 def test_a_mistake_in_a_scoring_process_is_raised_here(predictor: TorchPredictor) -> None:
     def broken() -> Iterator[Sample]:
         yield SAMPLES[0]
@@ -93,6 +109,8 @@ def test_a_mistake_in_a_scoring_process_is_raised_here(predictor: TorchPredictor
 
     with pytest.raises(UserError, match="second file is damaged"):
         evaluate(predictor, broken(), 2, scorer=ImageScorer(7, 6, SETTINGS), workers=1)
+    with pytest.raises(UserError, match="second file is damaged"):
+        evaluate(Replicas((predictor, predictor), 1), broken(), 2)
 
 
 def test_the_s2ds_protocol_takes_the_band_out_of_the_matrix_but_not_out_of_the_lines(predictor: TorchPredictor) -> None:

@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from prune import folder_speed
+from prune import folder_speed, replicas
 from prune.checkpoint import Network, save_checkpoint
 from prune.commands import inference
 from prune.commands.inference import infer
-from prune.config import InferenceConfig
+from prune.commands.test import test as score
+from prune.config import InferenceConfig, TestConfig
 from prune.data.labels import CRACK, S2DS
 from prune.data.synthetic import draw_scene
 from prune.errors import UserError, run
@@ -110,9 +111,23 @@ def test_what_was_taken_is_said_and_measured_on_large_folders(
     assert "running  2 networks of 1 thread\n" in capsys.readouterr().out
     infer(config(exported, photos, "out", mode="save_mask", threads=2))
     assert "running  1 network of 2 threads\n" in capsys.readouterr().out
-    monkeypatch.setattr(inference, "ENOUGH", len(SIZES))
+    monkeypatch.setattr(replicas, "ENOUGH", len(SIZES))
     infer(config(exported, photos, "out", mode="save_mask", threads=2))
     assert ", measured " in capsys.readouterr().out
+
+
+def test_the_scores_of_an_export_do_not_depend_on_networks(
+    exported: Path, data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(replicas, "ENOUGH", 3)
+    common = {"test_dir": str(data / "test"), "weights": (str(exported),), "latency_repeats": 0, "threads": 2}
+    one, two, chosen = (
+        score(TestConfig(**common, networks=n, output=f"{n}.xlsx")).content  # type: ignore[arg-type]
+        for n in (1, 2, 0)
+    )
+    assert "running  2 networks of 1 thread\n" in capsys.readouterr().out
+    for part in ("per_class", "crack", "per_image"):
+        assert one[part] == two[part] == chosen[part]
 
 
 def test_a_checkpoint_runs_as_one_network(photos: Path, here: Path) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -21,9 +22,8 @@ from prune.errors import PartlyDone, UserError
 from prune.files import check_writable, find_model
 from prune.predict import TORCH_FREE_SUFFIXES, Predictor, load_predictor
 from prune.progress import progress
-from prune.replicas import ENOUGH, Replicas, fastest
+from prune.replicas import replicated
 from prune.report.figures import require_display, show
-from prune.runtimes import thread_count
 from prune.verbs import call
 
 
@@ -129,31 +129,12 @@ def _photos(config: InferenceConfig) -> list[Path]:
     return find_images(data_folder() / "test" / "Images")
 
 
-def _replicas(config: InferenceConfig, predictor: Predictor, photos: Sequence[Path]) -> Replicas:
-    """As many networks as asked for, else as many as are fastest on the first readable photograph of a large folder.
-
-    Raises:
-        UserError: for several networks of a runtime that has one only.
-    """
-    threads = thread_count(config.threads)
-    alone = Replicas((predictor,), threads)
-    file = predictor.card.file
-    if file.suffix not in TORCH_FREE_SUFFIXES:
-        if config.networks > 1:
-            raise UserError(f"--networks: expected 1, PyTorch runs {file} on all threads, found {config.networks}")
-        return alone
-
-    def reopen(count: int) -> Predictor:
-        return load_predictor(file, threads=count, classes=predictor.classes)
-
-    if config.networks > 1:
-        each = max(1, threads // config.networks)
-        return Replicas(tuple(reopen(each) for _ in range(config.networks)), each)
-    if config.networks == 0 and len(photos) >= ENOUGH:
-        for photo in photos:
-            with suppress(UserError):
-                return fastest(predictor, reopen, threads, read_image(photo))
-    return alone
+def _first(photos: Sequence[Path]) -> NDArray[np.uint8] | None:
+    """The first photograph that can be read."""
+    for photo in photos:
+        with suppress(UserError):
+            return read_image(photo)
+    return None
 
 
 def _collect(result: InferenceResult, shot: Shot, single: bool) -> None:
@@ -187,7 +168,7 @@ def infer(config: InferenceConfig) -> InferenceResult:
     predictor = _predictor(config)
     print(f"model    {predictor.card.file}")
     subject = choose(config, predictor)
-    replicas = _replicas(config, predictor, photos)
+    replicas = replicated(predictor, config.networks, config.threads, len(photos), partial(_first, photos))
     if len(photos) > 1:
         print(f"running  {replicas}")
     lossless = config.mode == "save_mask"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from prune.models.cost import count
 from prune.number_format import evaluation_format
 from prune.predict import EXPORT_SUFFIXES, Predictor, load_predictor
 from prune.predict_torch import TorchPredictor
+from prune.replicas import replicated
 from prune.report.content import Scored, evaluation_content
 from prune.verbs import call
 
@@ -136,9 +138,13 @@ def _evaluate(predictor: Predictor, split: Split, framing: Framing, config: Test
     def samples() -> Iterator[Sample]:
         return map(framing, whole_images(dataset, config.workers))
 
+    first = partial(split.read_image, split.pairs[0])
+    replicas = replicated(predictor, config.networks, config.threads, len(dataset), first)
+    if len(replicas.predictors) > 1:
+        print(f"running  {replicas}")
     scorer = ImageScorer(len(predictor.classes), predictor.classes.index("crack"), crack_settings(config))
     options: dict[str, Any] = {"scorer": scorer, "workers": config.workers, "calibrate": config.calibration}
-    return evaluate(predictor, samples(), len(dataset), f"testing {predictor.card.name}", **options)
+    return evaluate(replicas, samples(), len(dataset), f"testing {predictor.card.name}", **options)
 
 
 @dataclass(frozen=True)

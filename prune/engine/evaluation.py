@@ -24,7 +24,12 @@ from prune.metrics.calibration import calibration_counts
 from prune.metrics.confusion import Scores
 from prune.metrics.crack_scores import line_scores
 from prune.metrics.image import ImageCounts, ImageScorer
+from prune.pipeline import Gate, Limits, Pipeline, Stage
 from prune.predict import Predictor, class_ids
+from prune.replicas import Replicas
+
+PIXELS_UNDER_WAY = 16_000_000
+"""Of the images that several networks work on at a time; the logits of one take 4 bytes per class and pixel."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +120,12 @@ def _at_once(function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
 
 @dataclass
 class _Forward:
-    """The class map of one image, and what only the logits can tell."""
+    """The class map of one image, what only the logits can tell, and the seconds both took."""
 
     class_map: NDArray[np.uint8]
     loss_sum: float = 0.0
     calibration: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: {"network": 0.0, "scoring": 0.0})
 
     def add(self, logits: torch.Tensor, label: torch.Tensor, crack: int | None) -> None:
         """Count the confidences of one window; ``label`` (h, w) has 255 where nothing is labeled."""
@@ -141,15 +147,13 @@ def _class_ids(logits: torch.Tensor) -> NDArray[np.uint8]:
     return logits.argmax(0).to(torch.uint8).cpu().numpy()
 
 
-def _forward(
-    predictor: Predictor, sample: Sample, crack: int | None, calibrate: bool, seconds: dict[str, float]
-) -> _Forward:
+def _forward(predictor: Predictor, sample: Sample, crack: int | None, calibrate: bool) -> _Forward:
     result = _Forward(np.empty(tuple(sample.label.shape), np.uint8))
     start = time.perf_counter()
     for window in predictor.windows(sample.image.permute(1, 2, 0).numpy()):
         predictor.synchronize()
         ready = time.perf_counter()
-        seconds["network"] += ready - start
+        result.seconds["network"] += ready - start
         logits = torch.as_tensor(window.logits)
         target = sample.label[window.rows, window.columns].to(logits.device)
         loss = F.cross_entropy(logits[None], target[None], ignore_index=IGNORE_INDEX, reduction="sum")
@@ -158,8 +162,30 @@ def _forward(
         if calibrate:
             result.add(logits, target, crack)
         start = time.perf_counter()
-        seconds["scoring"] += start - ready
+        result.seconds["scoring"] += start - ready
     return result
+
+
+Look = Callable[[Predictor, Sample], _Forward]
+
+
+def _looked(replicas: Replicas, samples: Iterable[Sample], look: Look) -> Iterator[tuple[Sample, _Forward]]:
+    """Every sample with what a network says of it, in order; several networks work at the same time."""
+    if len(replicas.predictors) == 1:
+        yield from ((sample, look(replicas.predictors[0], sample)) for sample in samples)
+        return
+    gate = Gate(replicas.predictors, PIXELS_UNDER_WAY)
+
+    def work(sample: Sample) -> tuple[Sample, _Forward]:
+        with gate.lent(sample.label.numel()) as predictor:
+            return sample, look(predictor, sample)
+
+    count = len(replicas.predictors)
+    limits = Limits(2 * count, PIXELS_UNDER_WAY, lambda sample: sample.label.numel())
+    with Pipeline([Stage(work, count)], limits) as pipeline:
+        for predictor in replicas.predictors:
+            predictor.stopped = pipeline.stopped
+        yield from pipeline(samples)
 
 
 def _finished(stem: str, size: tuple[int, int], seen: _Forward, counted: "Future[ImageCounts]") -> ImageResult:
@@ -167,7 +193,7 @@ def _finished(stem: str, size: tuple[int, int], seen: _Forward, counted: "Future
 
 
 def evaluate(
-    predictor: Predictor,
+    network: Predictor | Replicas,
     samples: Iterable[Sample],
     total: int,
     label: str = "",
@@ -178,10 +204,11 @@ def evaluate(
 ) -> Evaluation:
     """Run the network over whole images and count.
 
-    The result does not depend on the number of workers.
+    The result does not depend on the number of workers, nor on that of networks as far as the runtime's logits do not
+    depend on threads.
 
     Args:
-        predictor: The network, ready for prediction.
+        network: Ready for prediction; several copies take an image each. Their seconds are divided by their number.
         samples: Whole images uint8 (3, H, W) with labels int64 (H, W); sizes may differ.
         total: How many there are, for the progress bar.
         label: What the progress bar says; nothing shows when it is empty.
@@ -189,7 +216,8 @@ def evaluate(
         workers: Processes that count while the network goes on to the next image; 0 = none.
         calibrate: Count confidences too.
     """
-    classes = predictor.classes
+    replicas = network if isinstance(network, Replicas) else Replicas((network,), 0)
+    classes, share = replicas.predictors[0].classes, 1 / len(replicas.predictors)
     scorer = scorer or ImageScorer(len(classes), classes.index("crack"))
     result, pending = Evaluation(), deque[Callable[[], ImageResult]]()
 
@@ -199,11 +227,17 @@ def evaluate(
             result.images.append(pending.popleft()())
         result.seconds["scoring"] += time.perf_counter() - start
 
+    def look(predictor: Predictor, sample: Sample) -> _Forward:
+        return _forward(predictor, sample, scorer.crack, calibrate)
+
     with scoring_pool(workers) as submit:
         start = time.perf_counter()
-        for sample in tqdm(samples, total=total, desc=label, unit="image", disable=not label, leave=False):
-            result.seconds["reading"] += time.perf_counter() - start
-            seen = _forward(predictor, sample, scorer.crack, calibrate, result.seconds)
+        looked = _looked(replicas, samples, look)
+        for sample, seen in tqdm(looked, total=total, desc=label, unit="image", disable=not label, leave=False):
+            spent = {name: share * seconds for name, seconds in seen.seconds.items()}
+            for name, seconds in spent.items():
+                result.seconds[name] += seconds
+            result.seconds["reading"] += max(0.0, time.perf_counter() - start - sum(spent.values()))
             start = time.perf_counter()
             counted = submit(scorer, seen.class_map, sample.label.to(torch.uint8).numpy())
             pending.append(partial(_finished, sample.stem, tuple(sample.label.shape), seen, counted))
