@@ -42,7 +42,10 @@ class Figure:
 
 
 def run_measured(words: list[str], folder: Path) -> tuple[float, float]:
-    """Run a command in ``folder``; returns seconds and peak resident memory in GiB of the largest child so far."""
+    """Run a command in ``folder``; returns seconds and peak resident memory in GiB of the largest child so far.
+
+    A child starts with what this process takes, so nothing large may have been computed here before.
+    """
     start = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     subprocess.run([sys.executable, *words], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)

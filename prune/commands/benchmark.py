@@ -89,13 +89,6 @@ def benchmark(config: BenchmarkConfig) -> list[Figure]:
 def _measured(config: BenchmarkConfig, output: Path, machine: dict[str, Any]) -> list[Figure]:
     """The figures of the chosen suites; deploy and networks write their rows beside ``output``."""
     figures: list[Figure] = []
-    if config.suite in ("all", "training"):
-        with tempfile.TemporaryDirectory() as name:
-            synthesize(Path(name), LOADED_IMAGES, LOADED_SIZE, 0)
-            loops = TrainingSpeed(config.crop_size, config.batch_size, config.repeats, config.compiled)
-            figures += training_speed(Path(name), loops)
-    if config.suite in ("all", "scores"):
-        figures += scoring_speed(config.score_size, config.score_repeats)
     if config.suite in ("all", "pruning", "evaluation"):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -104,6 +97,13 @@ def _measured(config: BenchmarkConfig, output: Path, machine: dict[str, Any]) ->
                 figures += pruning_cost(folder, config.size)
             if config.suite != "pruning":
                 figures.append(evaluation_overhead(folder, config.images))
+    if config.suite in ("all", "training"):
+        with tempfile.TemporaryDirectory() as name:
+            synthesize(Path(name), LOADED_IMAGES, LOADED_SIZE, 0)
+            loops = TrainingSpeed(config.crop_size, config.batch_size, config.repeats, config.compiled)
+            figures += training_speed(Path(name), loops)
+    if config.suite in ("all", "scores"):
+        figures += scoring_speed(config.score_size, config.score_repeats)
     if config.suite in ("all", "folder"):
         figures += folder_speed()
     if config.suite in ("all", "deploy"):
