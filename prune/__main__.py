@@ -2,8 +2,8 @@
 
 import sys
 
+from prune.cli.verbs import VERBS, call
 from prune.errors import UserError, run
-from prune.verbs import VERBS, call
 
 COMMANDS = {name: verb.description for name, verb in VERBS.items() if not verb.script}
 """What each command does, by its name."""

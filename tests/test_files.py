@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from prune.commands import defaults
-from prune.data.masks import files_by_stem
-from prune.data.synthetic import synthesize, unfinished
+from prune.cli import defaults
+from prune.data.mask_files import files_by_stem
 from prune.errors import UserError
 from prune.files import STALE_SECONDS, TEMPORARY, atomic_path, locked, visible, write_text
+from prune.synthetic import synthesize, unfinished
 from tests.conftest import ROOT
 
 
@@ -115,7 +115,7 @@ def test_the_module_needs_no_package(here: Path) -> None:
 
 def test_two_commands_draw_the_demo_data_once(here: Path) -> None:
     code = (
-        "from prune.commands import defaults; defaults.DEMO_IMAGES, defaults.DEMO_SIZE = 8, 64\n"
+        "from prune.cli import defaults; defaults.DEMO_IMAGES, defaults.DEMO_SIZE = 8, 64\n"
         "print(defaults.data_folder(), len(list(defaults.DEMO_DATA.rglob('*.png'))))"
     )
     processes = [start(code, here) for _ in range(2)]

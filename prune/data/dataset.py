@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
 from tqdm import tqdm
 
-from prune.data.layout import Split
+from prune.data.find_split import Split
 from prune.errors import UserError
 
 

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from prune.data.duplicates import SIDE, thumbnail
 from prune.data.labels import IGNORE_INDEX, ClassSet
-from prune.data.layout import Opened, Pair, Split
-from prune.data.readers import GrayMasks
+from prune.data.find_split import Opened, Pair, Split
+from prune.data.label_readers import GrayMasks
 from prune.errors import UserError
 
 INVERTED = 0.5

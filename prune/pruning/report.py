@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from prune.files import write_text
-from prune.pruning.budget import Budget, DivisorTable
+from prune.pruning.target_search import Budget, DivisorTable
 
 WidthRow = tuple[str, str, int, int]
 

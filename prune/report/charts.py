@@ -207,7 +207,7 @@ def latency_chart(rows: Sequence[Row], path: Path, *, title: str = "") -> Path:
     """Draw the latency of networks as horizontal bars with their 95 % intervals; the speed-up stands behind.
 
     Args:
-        rows: Rows of ``prune.contest``: ``name``, ``runtime``, ``precision``, ``ms_median``, ``ms_low``, ``ms_high``,
+        rows: Rows of ``prune.benchmark.compare``: ``name``, ``runtime``, ``precision``, ``ms_median``, ``ms_low``, ``ms_high``,
             ``speedup``; the first is the baseline.
         path: PNG file to write.
         title: What was timed where.

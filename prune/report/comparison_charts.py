@@ -4,8 +4,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from prune.evaluation.comparison import HEADLINES, Comparison
 from prune.report.charts import COLORS, COSTS, DENSE, MARKERS, empty_figure, plain, save, shared_legend
-from prune.report.comparison import HEADLINES, Comparison
 
 
 def _panel(axes: Axes, comparison: Comparison, name: str, cost: str, unit: float) -> None:

@@ -9,9 +9,9 @@ from openpyxl.styles import PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
+from prune.evaluation.comparison import COSTS, LOST, Compared, Comparison
 from prune.files import atomic_path
 from prune.metrics.confusion import blank
-from prune.report.comparison import COSTS, LOST, Compared, Comparison
 from prune.report.sheets import BOLD, NOTE_FONT, SCORE, TWO_DECIMALS, finish, header, heat, mark, put
 
 RED, GREEN = (PatternFill("solid", fgColor=color, bgColor=color) for color in ("F4B6B6", "C6E5C3"))

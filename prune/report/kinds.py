@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prune.benchmark.machine import NUMBERS, gmacs_per_second, share_of_peak
 from prune.errors import UserError
 from prune.files import write_text
-from prune.machine import NUMBERS, gmacs_per_second, share_of_peak
 from prune.report.charts import COLORS, empty_figure, plain, save
-from prune.report.tables import markdown_table, write_csv
+from prune.tables import markdown_table, write_csv
 
 MARKS = "<!-- kinds -->", "<!-- /kinds -->"
 """A README beside the folders gets the side-by-side tables between these two."""

@@ -238,7 +238,7 @@ def write_workbook(result: Mapping[str, Any], path: Path) -> Path:
     with confidences *Calibration*, then *Per image* and *Run*. None becomes an empty cell, never 0.
 
     Args:
-        result: What ``prune.report.content.evaluation_content`` gives. Scores are in 0…1.
+        result: What ``prune.evaluation.content.evaluation_content`` gives. Scores are in 0…1.
         path: File to write, ending in .xlsx.
 
     Raises:

@@ -1,0 +1,1 @@
+"""Latency, memory, throughput, and what this machine gives."""

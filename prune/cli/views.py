@@ -1,0 +1,129 @@
+"""The pictures ``inference.py`` can make of one photograph."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.config import InferenceConfig
+from prune.data.labels import ClassSet
+from prune.errors import UserError
+from prune.inference.predictor import Predictor
+from prune.inference.probability import class_probability, require_logits
+from prune.report.figures import Picture, color_mask, heat_overlay, overlay, side_by_side
+
+RAMP = "gray = 0, then purple, red, orange, yellow = 1"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a network saw on a photograph, before anything is drawn.
+
+    Args:
+        pixels: Pixels of the photograph per predicted class, float64 (C,).
+        class_map: Class ids uint8 (H, W); None for Grad-CAM.
+        heat: Probability or Grad-CAM heat float32 (H, W), 0…1, in the modes that show it.
+        predicted: Whether the class that was asked for is predicted anywhere.
+    """
+
+    pixels: NDArray[np.float64]
+    class_map: NDArray[np.uint8] | None = None
+    heat: NDArray[np.float32] | None = None
+    predicted: bool = True
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is to be shown: the mode, the id and name of its class, and for Grad-CAM the layer."""
+
+    mode: str
+    class_id: int
+    class_name: str
+    layer: str = ""
+
+    def __str__(self) -> str:
+        if self.mode == "gradcam":
+            return f"gradcam  class {self.class_name}, layer {self.layer}: {RAMP} (most evidence in the photograph)"
+        if self.mode == "probability":
+            return f"probability  class {self.class_name}: {RAMP}; in _gray.png level 255 = 1"
+        return ""
+
+
+def chosen_class(classes: ClassSet, name: str | None) -> int:
+    """The id of the class called ``name``; without a name crack, else the first after the background.
+
+    Raises:
+        UserError: when there is no such class; the message lists those there are.
+    """
+    found = classes.index(name or "crack")
+    if found is None and name:
+        raise UserError(f"--class: expected one of {', '.join(classes.classes)}, found {name!r}")
+    return min(1, len(classes) - 1) if found is None else found
+
+
+def choose(config: InferenceConfig, predictor: Predictor) -> Subject:
+    """What the flags ask for, checked against the network before any photograph is read.
+
+    Raises:
+        UserError: for an unknown class or layer, and for a network that cannot give the picture.
+    """
+    class_id = chosen_class(predictor.classes, config.class_name)
+    layer = ""
+    if config.mode == "probability":
+        require_logits(predictor)
+    elif config.mode == "gradcam":
+        if predictor.card.runtime != "pytorch":
+            raise UserError(f"{predictor.card.file}: expected a checkpoint (.pth): gradients are not in an export")
+        from prune.inference.gradcam import cam_layer
+
+        layer = cam_layer(predictor, config.layer)  # type: ignore[arg-type]
+    return Subject(config.mode, class_id, predictor.classes.classes[class_id], layer)
+
+
+def _counts(class_map: NDArray[np.uint8], classes: ClassSet) -> NDArray[np.float64]:
+    """Pixels per class, float64 (C,)."""
+    others = [np.count_nonzero(class_map == i) for i in range(1, len(classes))]  # faster than bincount
+    return np.array([class_map.size - sum(others), *others], float)
+
+
+def look(image: Picture, predictor: Predictor, subject: Subject) -> Seen:
+    """What the network sees on a photograph uint8 (H, W, 3), RGB; ``subject`` is from ``choose`` with the same network.
+
+    Pixels are counted at the size Grad-CAM scales large photographs to.
+    """
+    if subject.mode == "gradcam":
+        from prune.inference.gradcam import class_heat
+
+        warm = class_heat(predictor, image, subject.class_id, subject.layer)  # type: ignore[arg-type]
+        pixels = _counts(warm.class_map, predictor.classes) * (image[..., 0].size / warm.class_map.size)
+        return Seen(pixels, heat=warm.heat, predicted=warm.predicted)
+    if subject.mode == "probability":
+        found = class_probability(predictor, image, subject.class_id)
+        return Seen(_counts(found.class_map, predictor.classes), found.class_map, found.probability)
+    class_map = predictor.class_map(image)
+    return Seen(_counts(class_map, predictor.classes), class_map)
+
+
+def draw(image: Picture, seen: Seen, mode: str, classes: ClassSet, opacity: float) -> dict[str, NDArray[np.uint8]]:
+    """Pictures of what was seen, by the ending of their file names; the first, without ending, is the one to show.
+
+    Only side_by_side is larger than the photograph.
+
+    Args:
+        image: The photograph uint8 (H, W, 3), RGB.
+        seen: From ``look`` in the same mode.
+        mode: One of ``VIEWS``.
+        classes: Of the network.
+        opacity: Of what is laid over the photograph, 0…1; probabilities of thin cracks get twice as much.
+    """
+    if seen.heat is not None and mode == "probability":
+        levels = np.rint(255 * seen.heat).astype(np.uint8)
+        return {"": heat_overlay(image, seen.heat, min(1.0, 2 * opacity)), "_gray": levels}
+    if seen.heat is not None:
+        return {"": heat_overlay(image, seen.heat, opacity)}
+    assert seen.class_map is not None
+    if mode == "overlay":
+        return {"": overlay(image, seen.class_map, classes, opacity)}
+    if mode == "save_mask":
+        return {"": color_mask(seen.class_map, classes)}
+    return {"": side_by_side(image, seen.class_map, classes)}

@@ -1,0 +1,1 @@
+"""Scores of a network or of masks, and what a result holds."""

@@ -1,0 +1,1 @@
+"""A photograph in, logits or a class map out, on any runtime."""

@@ -1,0 +1,66 @@
+"""ncnn."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.data.labels import ClassSet
+from prune.errors import UserError, first_line
+from prune.inference.metadata import METADATA, card_of, thread_count, weights_beside
+from prune.inference.predictor import Predictor
+
+NCNN_MAGIC = "7767517"
+"""First line of every ncnn graph."""
+
+
+def _ncnn_metadata(file: Path) -> str | None:
+    """Our metadata: one line behind the layers of the graph, where ncnn has stopped reading."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: expected an ncnn network as text, found: {first_line(error)}") from error
+    if not lines or lines[0].strip() != NCNN_MAGIC:
+        raise UserError(f"{file}: expected an ncnn network, its first line {NCNN_MAGIC} is missing")
+    words = lines[-1].partition(" ")
+    return words[2] if words[0] == METADATA else None
+
+
+class NcnnPredictor(Predictor):
+    """An ncnn network (.ncnn.param with its .ncnn.bin) on the CPU; it takes one image at a time.
+
+    Args:
+        file: The .ncnn.param file.
+        threads: CPU threads, 0 = all cores.
+        classes: What the outputs of a file without our metadata mean.
+    """
+
+    def __init__(self, file: Path, threads: int = 0, classes: ClassSet | None = None) -> None:
+        try:
+            import ncnn
+        except ImportError as error:
+            raise UserError(f"{file}: needs ncnn: pip install prune-crackseg[ncnn]") from error
+        weights = weights_beside(file)
+        self.card = card_of(_ncnn_metadata(file), file, "ncnn", classes, None)
+        self.mat, self.net = ncnn.Mat, ncnn.Net()
+        options, half = self.net.opt, self.card.precision == "fp16"
+        options.num_threads = thread_count(threads)
+        options.use_winograd63_convolution = False  # its larger tiles are less exact and no faster
+        options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = half
+        options.use_bf16_packed = options.use_bf16_storage = False
+        if self.net.load_param(str(file)) or self.net.load_model(str(weights)):
+            raise UserError(f"{file}: expected an ncnn network, found one that cannot be loaded")
+        self.names = self.net.input_names()[0], self.net.output_names()[0]
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits float32 (N, C, H, W)."""
+        found = [self._one(image) for image in batch]
+        return found[0][None] if len(found) == 1 else np.stack(found)  # stacking one would only copy it
+
+    def _one(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        extractor = self.net.create_extractor()
+        extractor.input(self.names[0], self.mat(np.ascontiguousarray(image)))
+        failed, logits = extractor.extract(self.names[1])
+        if failed:
+            raise UserError(f"{self.card.file}: ncnn cannot run it on {image.shape[2]}x{image.shape[1]} px")
+        return np.array(logits)

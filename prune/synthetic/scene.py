@@ -1,0 +1,87 @@
+"""One synthetic photograph with its label: what is on the wall, where, and in which order."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.synthetic.concrete import concrete
+from prune.synthetic.cracks import crack
+from prune.synthetic.light import illuminate, photograph
+from prune.synthetic.noise import Rng
+from prune.synthetic.objects import anchors, control_point, joint, pencil
+from prune.synthetic.plants import vegetation
+from prune.synthetic.spalls import spall
+from prune.synthetic.stains import corrosion, efflorescence, water_stain
+from prune.synthetic.wall import Center, Wall
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A photograph uint8 (S, S, 3), RGB, and its label uint8 (S, S) with S2DS ids 0…6."""
+
+    image: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """How often something appears at all, and the range of its radius as a share of the side."""
+
+    paint: Callable[[Wall, Center, float], None]
+    probability: float
+    radius: tuple[float, float]
+
+
+STAINS = (Subject(efflorescence, 0.66, (0.07, 0.125)), Subject(corrosion, 0.66, (0.06, 0.115)))
+SPALLS = (Subject(spall, 0.68, (0.085, 0.165)),)
+IN_FRONT = (Subject(vegetation, 0.66, (0.09, 0.15)), Subject(control_point, 0.68, (0.05, 0.085)))
+CRACK_PROBABILITY = 0.85
+SECOND_PROBABILITY = 0.4
+"""How often what appears does so twice."""
+DISTRACTORS = ((joint, 0.3), (anchors, 0.25), (water_stain, 0.35), (pencil, 0.35))
+
+
+def _free_place(wall: Wall, radius: float) -> Center:
+    """Of several random places the one with the least on it, so that things rarely hide each other."""
+    places = wall.rng.uniform(0.9 * radius, 1 - 0.9 * radius, (12, 2))
+    taken = [np.count_nonzero(wall.part((row, column), 1.2 * radius).label) for row, column in places]
+    row, column = places[int(np.argmin(taken))]
+    return float(row), float(column)
+
+
+def _paint(wall: Wall, subjects: tuple[Subject, ...]) -> None:
+    """Paint each of ``subjects`` or not, as chance has it."""
+    for subject in subjects:
+        if wall.rng.random() < subject.probability:
+            for _ in range(2 if wall.rng.random() < SECOND_PROBABILITY else 1):
+                radius = float(wall.rng.uniform(*subject.radius))
+                subject.paint(wall, _free_place(wall, radius), radius)
+
+
+def draw_scene(size: int, rng: Rng) -> Scene:
+    """Draw one square photograph of a damaged concrete wall, ``size`` px wide, with its label.
+
+    Joints, anchor holes, damp patches, pencil marks and shadows appear too and are labeled as background. What is drawn
+    later hides what was drawn earlier, in the photograph and in the label alike.
+
+    Args:
+        size: Side of the image in px, at least 64; everything on the wall scales with it.
+        rng: Source of everything random; the same state draws the same picture.
+    """
+    wall = Wall.blank(rng, size)
+    concrete(wall)
+    for distract, probability in DISTRACTORS:
+        if rng.random() < probability:
+            distract(wall)
+    _paint(wall, STAINS)
+    through = rng.random() < 0.35  # a crack that opened after the cover had spalled runs through the crater
+    if through:
+        _paint(wall, SPALLS)
+    if rng.random() < CRACK_PROBABILITY:
+        crack(wall)
+    if not through:
+        _paint(wall, SPALLS)
+    _paint(wall, IN_FRONT)
+    return Scene(photograph(rng, illuminate(wall)), wall.label)

@@ -1,0 +1,1 @@
+"""Settings, loss, training step, loop and schedule."""

@@ -1,0 +1,129 @@
+"""Networks timed against each other: turns, medians, memory, and the table a person reads."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prune.benchmark.entries import open_contender, split_name
+from prune.benchmark.latency import Timing, throughput, time_predictors
+from prune.benchmark.machine import Peaks
+from prune.cli import benchmark
+from prune.data.labels import S2DS
+from prune.inference.predictor import Card, Predictor
+from prune.report.charts import latency_chart
+from tests.cli.test_commands import error_of, tiny_model
+
+
+class Counting(Predictor):
+    """Notes its name at every pass."""
+
+    def __init__(self, name: str, log: list[tuple[str, tuple[int, ...]]], size: tuple[int, int] | None = None) -> None:
+        self.card, self.log = Card(name, Path(name), S2DS, size=size), log
+
+    def run(self, batch: np.ndarray) -> Any:
+        self.log.append((self.card.name, batch.shape))
+        return batch
+
+
+def test_contenders_take_turns_and_warm_up_passes_do_not_count() -> None:
+    log: list[tuple[str, tuple[int, ...]]] = []
+    predictors = {"a": Counting("a", log), "b": Counting("b", log, (8, 16))}
+    timed = time_predictors(predictors, (32, 48), 5, batch=2, warmup=1)
+    assert {name: len(t.milliseconds) for name, t in timed.items()} == {"a": 5, "b": 5}
+    # One pass of each to warm up; then, as they are fast, an untimed one before each that is timed.
+    assert len(log) == 2 + 5 * 4 and {log[0][0], log[1][0]} == {"a", "b"}
+    rounds = [[name for name, _ in log[i : i + 4]] for i in range(2, 22, 4)]
+    assert all(four in (["a", "a", "b", "b"], ["b", "b", "a", "a"]) for four in rounds)
+    assert dict(log) == {"a": (2, 3, 32, 48), "b": (2, 3, 8, 16)}
+
+
+class Sleeping(Predictor):
+    """Takes 20 ms and no core."""
+
+    def __init__(self) -> None:
+        self.card = Card("sleeping", Path("sleeping"), S2DS)
+
+    def run(self, batch: np.ndarray) -> Any:
+        assert batch.shape == (1, 3, 8, 16)
+        time.sleep(0.02)
+
+
+def test_throughput_adds_up_over_the_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prune.benchmark.latency.TURN_SECONDS", 0.1)
+    found = throughput({"one": [Sleeping()], "three": [Sleeping() for _ in range(3)]}, (8, 16), 3)
+    assert 25 < found["one"] <= 50 and 2 * found["one"] < found["three"] <= 150
+
+
+def test_a_timing_is_its_median_with_an_interval() -> None:
+    timing = Timing((10.0, 11.0, 12.0, 13.0, 100.0))
+    assert timing.median == 12 and timing.p95 == pytest.approx(82.6)
+    low, high = timing.interval()
+    assert 10 <= low <= 12 <= high <= 100 and Timing((7.0,)).interval() == (7.0, 7.0)
+
+
+@pytest.fixture
+def peaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of 200 GMACs/s in float32."""
+    monkeypatch.setattr(
+        "prune.benchmark.machine.measure_peaks", lambda *_: Peaks({"fp32": {"a": 200.0}, "bf16": {}}, 20.0)
+    )
+    monkeypatch.setattr("prune.benchmark.machine.cpu_kind", lambda: "some_kind")
+
+
+@pytest.mark.usefixtures("peaks")
+def test_the_benchmark_of_two_networks_by_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_model("a")
+    tiny_model("b")
+    benchmark.main(["a", "b", "--size", "64", "--passes", "3", "--batch", "2", "--threads", "1"])
+    said = capsys.readouterr().out
+    assert "speed-up" in said and "1.00x" in said and "results/benchmarks/some_kind/latency.png" in said
+    assert "GMACs/s  % of peak" in said and "peak of this machine in GMACs/s: fp32 200 (" in said
+    content = json.loads(Path("results/benchmarks/some_kind/latency.json").read_text())
+    first, second = content["rows"]
+    assert (first["name"], second["name"]) == ("a", "b") and content["machine"]["threads"] == 1
+    assert first["speedup"] == 1 and second["speedup"] == pytest.approx(first["ms_median"] / second["ms_median"])
+    assert first["images_per_second"] == pytest.approx(2000 / first["ms_median"])
+    assert first["ms_low"] <= first["ms_median"] <= first["ms_high"] and first["ms_median"] <= first["ms_p95"]
+    assert 50 < first["peak_mib"] < 3000 and first["load_s"] > 0 and first["file_mib"] > 1
+    assert first["parameters"] > 1e5 and first["macs"] > 1e6 and first["size"] == "64x64"
+    assert first["gmacs_per_second"] == pytest.approx(
+        2 * first["macs"] / first["ms_median"] / 1e6
+    )  # two images per pass
+    assert first["share_of_peak"] == pytest.approx(first["gmacs_per_second"] / 200)
+    assert content["machine"]["kind"] == "some_kind" and content["machine"]["peaks"] == {"fp32": 200.0, "bf16": None}
+    assert Path("results/benchmarks/some_kind/latency.csv").read_text().startswith("name,runtime,precision")
+
+
+@pytest.mark.usefixtures("peaks")
+def test_the_benchmark_of_a_single_network(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_model("a")
+    benchmark.main(["a", "--size", "64", "--passes", "2", "--threads", "1", "--output", "one.json"])
+    (row,) = json.loads(Path("one.json").read_text())["rows"]
+    assert row["speedup"] == 1 and row["share_of_peak"] > 0 and "1.00x" in capsys.readouterr().out
+    assert Path("one.csv").is_file() and Path("one.png").is_file() and not Path("results/benchmarks").exists()
+
+
+def test_ways_to_run_a_file(here: Path) -> None:
+    tiny_model("a")
+    assert split_name("a:bf16") == (Path("results/models/a.pth"), "bf16")
+    assert open_contender("a:bf16", 1).card.precision == "bf16"
+
+
+def test_mistakes_in_benchmarking(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_model("a")
+    assert "model file b not found" in error_of(benchmark.main, ["a", "b"], capsys)
+    assert "expected one of bf16, compiled, openvino" in error_of(benchmark.main, ["a", "a:fp8"], capsys)
+    assert "openvino runs .onnx and .xml files" in error_of(benchmark.main, ["a", "a:openvino"], capsys)
+    assert "a is named twice" in error_of(benchmark.main, ["a", "a"], capsys)
+    Path("x.onnx").write_bytes(b"")
+    assert "bf16 is for checkpoints" in error_of(benchmark.main, ["a", "x.onnx:bf16"], capsys)
+
+
+def test_the_latency_chart_is_drawn(tmp_path: Path) -> None:
+    row = {"runtime": "onnx", "precision": "int8", "ms_median": 5.0, "ms_low": 4.0, "ms_high": 7.0, "speedup": 2.0}
+    file = latency_chart([row | {"name": "a"}, row | {"name": "b"}], tmp_path / "a.png", title="x")
+    assert file.stat().st_size > 5000

@@ -1,0 +1,396 @@
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from prune.cli import prune
+from prune.cli.journal import Journal
+from prune.cli.train import train
+from prune.config import TrainConfig
+from prune.data.labels import S2DS, ClassSet
+from prune.errors import TrainingDiverged, UserError
+from prune.files import locked
+from prune.models import build_model, mode, without_auxiliary
+from prune.models.checkpoint import load_checkpoint
+from prune.models.freezing import freeze, unfreeze
+from prune.models.pretrained import initialize, load_matching
+from prune.training import loop as fit
+from prune.training.loop import chosen_monitor, monitored
+from prune.training.schedule import Plateau, lr_factor
+from prune.training.step import Stepper
+from tests.conftest import ROOT, TINY, command
+
+SMALL = {"model": "deeplabv3_tiny", "crop_size": 64, "batch_size": 4, "workers": 0, "weights": "none"}
+SMALL |= {"amp": "off", "channels_last": True}  # auto is measured, and may differ from training to training
+
+
+def run(data: Path, name: str, **changed: object) -> TrainConfig:
+    return TrainConfig(
+        **{"train_dir": str(data / "train"), "val_dir": str(data / "val"), "name": name, **SMALL, **changed}
+    )  # type: ignore[arg-type]
+
+
+def history(name: str) -> list[dict[str, str]]:
+    with open(f"results/runs/{name}/history.csv", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_training_learns_and_leaves_its_files(data: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = train(run(data, "a", epochs=6, lr=2e-3, warmup_epochs=0))
+    rows = history("a")
+    assert len(rows) == 6 and float(rows[-1]["train_loss"]) < 0.9 * float(rows[0]["train_loss"])
+    assert rows[0]["val_iou_Crack"] != "" and 0 <= float(rows[0]["val_crack_lt_iou_4"]) <= 1
+    assert {f.name.split(".")[0] for f in result.folder.iterdir()} == {"config", "history", "last", "events", "curves"}
+    network = load_checkpoint(result.model)
+    assert network.history()[0].startswith(f"train: on {data / 'train'}, epochs")
+    assert "random weights" in capsys.readouterr().out
+
+
+def test_resumed_equals_uninterrupted(data: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(run(data, "whole", epochs=4))
+    real, calls = fit.train_one_epoch, []
+
+    def interrupted(*arguments: object) -> float:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fit, "train_one_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="after 2 complete epochs, kept in results/runs/part/last.pth"):
+        train(run(data, "part", epochs=4))
+    monkeypatch.setattr(fit, "train_one_epoch", real)
+    train(run(data, "part", epochs=4, resume=True))
+    assert history("part") == history("whole")
+    states = [load_checkpoint(Path(f"results/models/{n}.pth")).model.state_dict() for n in ("part", "whole")]
+    assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
+
+
+def test_a_killed_run_resumes_to_the_same_history(data: Path, here: Path) -> None:
+    arguments = [str(data / "train"), str(data / "val")]
+    flags = [*TINY, "--epochs", "6", "--weights", "none"]
+    command("train.py", *arguments, "whole", *flags, cwd=here)
+    words = [sys.executable, str(ROOT / "train.py"), *arguments, "killed", *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    process = subprocess.Popen(words, cwd=here, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while time.time() < deadline and not (
+        Path("results/runs/killed/last.pth").exists() and len(history("killed")) >= 2
+    ):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 2 <= len(history("killed")) < 6
+    finished = command("train.py", *arguments, "killed", *flags, "--resume", cwd=here)
+    assert finished.returncode == 0, finished.stderr
+    assert history("killed") == history("whole")
+
+
+def test_resume_refuses_other_settings(data: Path, here: Path) -> None:
+    train(run(data, "a", epochs=1))
+    with pytest.raises(UserError, match=r"--resume: --lr was 0.0005 when .*last.pth was made, found 0.1"):
+        train(run(data, "a", epochs=1, lr=0.1, resume=True))
+
+
+def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(
+    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = Stepper.__call__, []
+
+    def poisoned(self: Stepper, batch: object) -> torch.Tensor:
+        calls.append(1)
+        loss = real(self, batch)  # type: ignore[arg-type]
+        return loss * float("nan") if len(calls) == 4 else loss
+
+    monkeypatch.setattr(Stepper, "__call__", poisoned)
+    with pytest.raises(
+        TrainingDiverged, match="epoch 2: the loss became nan in batch 2.*after 1 complete epochs, whose best is kept"
+    ):
+        train(run(data, "a", epochs=3))
+    weights = load_checkpoint(Path("results/models/a.pth")).model.state_dict()
+    assert all(torch.isfinite(w).all() for w in weights.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (math.inf, "epoch 1: backbone.conv1.weight holds NaN or infinity: try a smaller --lr or --amp off; stopped"),
+        (
+            1e30,
+            "epoch 1: the validation loss became (nan|inf): try a smaller --lr or --amp off; stopped, nothing saved",
+        ),
+    ],
+)
+def test_a_diverging_run_leaves_the_earlier_model_as_it_was(
+    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, value: float, message: str
+) -> None:
+    model = train(run(data, "a", epochs=1)).model
+    before = model.read_bytes()
+
+    def diverging(step: Stepper, *arguments: object) -> float:
+        torch.nn.init.constant_(step.model.get_submodule("backbone.conv1").weight, value)
+        for norm in (m for m in step.model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+            norm.weight.data.fill_(1e30)
+        return 0.5
+
+    monkeypatch.setattr(fit, "train_one_epoch", diverging)
+    with pytest.raises(TrainingDiverged, match=message):
+        train(run(data, "a", epochs=2, force=True))
+    assert model.read_bytes() == before and not Path("results/runs/a/last.pth").exists()
+
+
+def test_a_far_too_large_learning_rate_never_reaches_the_model_file(data: Path, here: Path) -> None:
+    settings = {"epochs": 3, "lr": 1e30, "optimizer": "sgd", "warmup_epochs": 0, "clip": 0.0}
+    with pytest.raises(TrainingDiverged, match="try a smaller --lr"):
+        train(run(data, "a", **settings))
+    assert not Path("results/models/a.pth").exists()
+
+
+def test_a_name_is_used_twice_only_when_told_to(data: Path, here: Path) -> None:
+    model = train(run(data, "a", epochs=1)).model
+    before = model.read_bytes()
+    refusal = (
+        "results/models/a.pth exists: choose another NAME, continue that run with --resume, or replace it with --force"
+    )
+    with pytest.raises(UserError, match=refusal):
+        train(run(data, "a", epochs=1, seed=1))
+    assert model.read_bytes() == before
+    result = train(run(data, "a", epochs=2, seed=1, force=True))
+    assert result.progress.epoch == 2 and len(history("a")) == 2 and model.read_bytes() != before
+    assert train(run(data, "a", epochs=2, seed=1, resume=True)).progress.epoch == 2
+    model.rename(model.with_name("b.pth"))
+    with pytest.raises(UserError, match="results/runs/a/last.pth exists: choose another NAME"):
+        train(run(data, "a", epochs=2, seed=1))
+    with pytest.raises(UserError, match="--resume: results/models/a.pth, the best epoch so far, is gone: .*--force"):
+        train(run(data, "a", epochs=2, seed=1, resume=True))
+    with pytest.raises(UserError, match="--resume: results/models/b.pth exists and .*b/last.pth does not: .*--force"):
+        train(run(data, "b", epochs=1, resume=True))
+
+
+def test_a_forced_run_that_is_interrupted_does_not_resume_the_one_it_replaced(
+    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(run(data, "a", epochs=2))
+    real = fit.train_one_epoch
+
+    def interrupted(*arguments: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "train_one_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="interrupted in the first epoch"):
+        train(run(data, "a", epochs=3, force=True))
+    assert {file.name.split(".")[0] for file in Path("results/runs/a").iterdir()} == {"config", "events"}
+    monkeypatch.setattr(fit, "train_one_epoch", real)
+    assert train(run(data, "a", epochs=3, force=True, resume=True)).progress.epoch == 3
+
+
+def test_two_trainings_of_one_name_do_not_mix(data: Path, here: Path) -> None:
+    with locked(Path("results/models/a.pth")):
+        with pytest.raises(UserError, match="results/models/a.pth is being made by another process: wait for it or"):
+            train(run(data, "a", epochs=1))
+        with pytest.raises(UserError, match="results/models/a.pth is being made by another process"):
+            prune.main(["--model_name", "a", "--model", "deeplabv3_tiny", "--data_dir", str(data)])
+    assert not Path("results/models/a.pth").exists() and not Path("results/runs/a").exists()
+
+
+def test_a_journal_replaces_what_it_made_and_nothing_else(data: Path, here: Path) -> None:
+    model, notes = Path("results/models/a.pth"), Journal(Path("journal.json"), data)
+    words = [str(data), str(data), "a", *TINY, "--weights", "none", "--epochs"]
+    notes.run(model, "train.py", *words, 1)
+    first = model.read_bytes()
+    notes.run(model, "train.py", *words, 2)
+    assert len(history("a")) == 2 and model.read_bytes() != first
+    notes.steps[-1].pop("seconds")  # as if it had been killed: it is continued, and it was complete
+    notes.run(model, "train.py", *words, 2)
+    assert len(history("a")) == 2
+    model.unlink()
+    notes.run(model, "train.py", *words, 2)
+    assert model.exists()
+    with pytest.raises(UserError, match="results/models/a.pth exists: choose another NAME"):
+        Journal(Path("other.json"), data).run(model, "train.py", *words, 2)
+
+
+def test_the_best_epoch_is_chosen_by_all_classes_and_the_crack() -> None:
+    row: fit.Row = {"val_miou": 0.5, "val_crack_lt_iou_4": 0.1, "val_loss": 0.25, "val_iou_Crack": 0.0}
+    scores = {name: monitored(row, name) for name in ("miou_crack", "miou", "crack_iou", "crack_lt_iou_4", "loss")}
+    assert scores == {"miou_crack": 0.3, "miou": 0.5, "crack_iou": 0.0, "crack_lt_iou_4": 0.1, "loss": -0.25}
+    assert monitored({**row, "val_crack_lt_iou_4": None}, "miou_crack") == 0.5
+    assert monitored({**row, "val_miou": None}, "miou_crack") == -math.inf
+
+
+def test_the_default_score_follows_from_the_classes() -> None:
+    spalls = ClassSet("spalls", ("Background", "Spalling"), ((0, 0, 0), (255, 0, 0)))
+    assert (chosen_monitor("auto", S2DS), chosen_monitor("auto", spalls)) == ("miou_crack", "miou")
+    assert (chosen_monitor("loss", S2DS), chosen_monitor("miou", spalls)) == ("loss", "miou")
+    with pytest.raises(UserError, match="--monitor crack_iou: expected a class crack, found Background, Spalling"):
+        chosen_monitor("crack_iou", spalls)
+
+
+def test_the_first_epoch_that_sees_the_crack_beats_a_better_miou(
+    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter([(0.40, 0.3, 0.2), (0.49, 0.0, 0.0), (0.48, 0.0, 0.0)])
+
+    def row(*arguments: object) -> fit.Row:
+        miou, crack, line = next(told)
+        scores = {"val_miou": miou, "val_iou_Crack": crack, "val_crack_lt_iou_4": line}
+        return {**real(*arguments), **scores}  # type: ignore[arg-type]
+
+    real = fit.history_row
+    monkeypatch.setattr(fit, "history_row", row)
+    result = train(run(data, "a", epochs=3))
+    assert result.progress.best_epoch == 1 and "miou_crack 0.3000" in str(result) and not result.warning
+    assert "warning" not in load_checkpoint(result.model).lineage[-1]["scores"]
+
+
+def test_a_best_epoch_without_cracks_is_said_loudly(data: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fit.history_row
+    blind = {"val_iou_Crack": 0.0, "val_crack_lt_iou_4": 0.0}
+    monkeypatch.setattr(fit, "history_row", lambda *a: {**real(*a), **blind})
+    result = train(run(data, "a", epochs=1))
+    assert str(result).splitlines()[-1] == (
+        "WARNING  the best epoch finds no crack, none of 384 labeled pixels: train longer, or give the class more weight, "
+        "--class_weights crack=10"
+    )
+    network = load_checkpoint(result.model)
+    assert network.lineage[-1]["scores"]["warning"] == "finds no crack"
+    assert network.history()[0].endswith("seed 0, finds no crack")
+
+
+def test_a_warm_up_shorter_than_the_training_is_chosen_and_a_longer_one_refused(data: Path, here: Path) -> None:
+    assert [TrainConfig(epochs=epochs).warmup for epochs in (1, 5, 10, 100)] == [0.1, 0.5, 1.0, 1.0]
+    assert TrainConfig(epochs=5, warmup_epochs=2).warmup == 2 and TrainConfig(epochs=1, warmup_epochs=0).warmup == 0
+    with pytest.raises(UserError, match="--warmup_epochs: expected less than --epochs 7, found 7"):
+        TrainConfig(epochs=7, warmup_epochs=7)
+
+
+def test_early_stopping_ends_after_patience(data: Path, here: Path) -> None:
+    result = train(run(data, "a", epochs=9, lr=0.0, patience=2, optimizer="sgd", weight_decay=0.0, monitor="crack_iou"))
+    assert result.progress.epoch <= result.progress.best_epoch + 2 < 9
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"optimizer": "sgd", "scheduler": "cosine", "loss": "ce", "class_weights": "inverse"},
+        {"optimizer": "adam", "scheduler": "plateau", "loss": "dice", "accumulate": 2},
+        {"scheduler": "constant", "amp": "bf16", "channels_last": False, "cache": True, "keep_feature_extract": True},
+    ],
+)
+def test_every_setting_runs(data: Path, here: Path, flags: dict[str, object]) -> None:
+    if flags.get("amp") == "bf16":
+        flags = {**flags, "crop_size": 32, "batch_size": 2}
+    assert train(run(data, "a", epochs=1, **flags)).model.exists()
+
+
+def test_finetuning_keeps_the_pruned_structure_and_can_train_the_heads_only(data: Path, here: Path) -> None:
+    train(run(data, "dense", epochs=1))
+    for word in ("Magnitude", "Taylor"):
+        flags = ["--importance_type", word, "--model_name", word, "--latency_repeats", "0", "--batches", "2"]
+        prune.main([*flags, "--data_dir", str(data)])
+    pruned = load_checkpoint(Path("results/models/Taylor.pth")).model.state_dict()
+    train(run(data, "heads", epochs=1, pruned_model="Taylor", train_pruned_fully=False))
+    tuned = load_checkpoint(Path("results/models/heads.pth"))
+    state = tuned.model.state_dict()
+    assert {k: v.shape for k, v in pruned.items()} == {k: v.shape for k, v in state.items()}
+    assert all(torch.equal(pruned[k], v) for k, v in state.items() if k.startswith("backbone"))
+    assert not torch.equal(pruned["classifier.4.weight"], state["classifier.4.weight"])
+    assert [line.split(":")[0] for line in tuned.history()] == ["train", "prune", "fine-tune"]
+
+
+def test_pretrained_weights_of_a_file_fill_what_fits(here: Path) -> None:
+    source, target = build_model("deeplabv3_tiny", 3), build_model("deeplabv3_tiny", 7)
+    fitted, total = load_matching(target, source.state_dict())
+    assert fitted == total - 4
+    assert torch.equal(source.backbone.conv1.weight, target.backbone.conv1.weight)
+
+
+def test_without_a_network_the_weights_fall_back_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prune.models import pretrained
+
+    def offline() -> dict[str, torch.Tensor]:
+        raise OSError("no route to host")
+
+    offered = {"coco": ("COCO", offline), "imagenet": ("ImageNet", offline)}
+    monkeypatch.setattr(pretrained, "sources", lambda architecture: offered)
+    model = build_model("deeplabv3_tiny", 7)
+    said = initialize(model, "deeplabv3_resnet101", "auto")
+    assert said.startswith("random weights: neither COCO nor ImageNet weights can be downloaded (no route to host)")
+    with pytest.raises(UserError, match="--weights coco: cannot be downloaded"):
+        initialize(model, "deeplabv3_resnet101", "coco")
+    state = {**build_model("deeplabv3_tiny", 21).state_dict()}
+    monkeypatch.setattr(pretrained, "sources", lambda architecture: {"coco": ("COCO", lambda: state)})
+    assert "COCO: " in initialize(model, "deeplabv3_resnet101", "auto")
+    assert torch.equal(model.backbone.conv1.weight, state["backbone.conv1.weight"])
+
+
+def test_random_blocks_start_as_the_identity() -> None:
+    model = build_model("deeplabv3_tiny", 7)
+    initialize(model, "deeplabv3_tiny", "none")
+    block = model.backbone.layer1[0]
+    assert not block.bn3.weight.any() and block.bn2.weight.all() and block.downsample[1].weight.all()
+
+
+def test_freezing_covers_batch_norm_and_survives_train() -> None:
+    model = build_model("deeplabv3_tiny", 7)
+    freeze(model.backbone)
+    model.train()
+    assert not model.backbone.training and not model.backbone.bn1.training and model.classifier.training
+    assert not any(p.requires_grad for p in model.backbone.parameters())
+    unfreeze(model.backbone)
+    model.train()
+    assert model.backbone.bn1.training and all(p.requires_grad for p in model.parameters())
+
+
+def test_modes_and_the_auxiliary_head_come_back() -> None:
+    model = build_model("deeplabv3_tiny", 7).train()
+    model.backbone.bn1.eval()
+    with pytest.raises(RuntimeError), mode(model, training=False), without_auxiliary(model):
+        assert model.aux_classifier is None and not model.training
+        raise RuntimeError
+    assert model.aux_classifier is not None and model.training and not model.backbone.bn1.training
+
+
+def test_schedules_are_functions_of_the_step() -> None:
+    assert lr_factor("poly", 0, 100, 4) == pytest.approx(0.2) and lr_factor("poly", 4, 100, 4) == 1
+    assert lr_factor("poly", 52, 100, 4) == pytest.approx(0.5**0.9) and lr_factor(
+        "cosine", 52, 100, 4
+    ) == pytest.approx(0.5)
+    assert lr_factor("poly", 100, 100, 4) == 0 and lr_factor("constant", 99, 100, 0) == 1
+    plateau = Plateau(lr=1.0, patience=1)
+    for loss in (1.0, 0.5, 0.6, 0.6, 0.4):
+        plateau.update(loss)
+    assert plateau.lr == pytest.approx(0.1) and plateau.best == 0.4
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"batch_size": 1}, "--batch_size: expected at least 2"),
+        ({"loss": "hinge"}, "--loss: expected one of ce, bce, focal, dice, ce_dice"),
+        ({"plateau_factor": 1.0}, "--plateau_factor: expected less than 1, found 1"),
+        ({"augment": "some"}, "--augment: expected one of full, flips, none, found 'some'"),
+        ({"name": "a/b"}, "expected a plain file name"),
+        ({"scale_max": 0.1}, "--scale_max"),
+        ({"epochs": 0}, "--epochs: expected at least 1"),
+        ({"lr": math.nan}, "--lr: expected at least 0, found nan"),
+    ],
+)
+def test_settings_are_checked(flags: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        TrainConfig(**flags)  # type: ignore[arg-type]
+
+
+def test_a_set_of_one_image_is_refused(data: Path, here: Path) -> None:
+    from tests.conftest import make_data
+
+    make_data(here / "one", (1, 1, 1))
+    with pytest.raises(UserError, match="expected at least 2 images to train on, found 1"):
+        train(run(here / "one", "a"))
