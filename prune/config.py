@@ -609,9 +609,7 @@ class BenchmarkConfig:
     crop_size: int = option(256, "training: side of the crops in px", low=32)
     batch_size: int = option(4, "training: crops per step", low=2)
     repeats: int = option(5, "training: timed steps of each loop, interleaved; of the largest network 3 in 5", low=1)
-    compiled: bool = option(
-        False, "training: also time the fastest loop under torch.compile: minutes, needs a C++ compiler"
-    )
+    compiled: bool = option(True, "training: also time the loop under torch.compile where there is a C++ compiler: minutes")
     size: int = option(512, "networks, pruning, evaluation, deploy: side of the images in px", low=64)
     images: int = option(6, "evaluation: test images", low=1)
     score_size: int = option(1024, "scores: side of the image in px", low=64)

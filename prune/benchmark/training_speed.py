@@ -68,7 +68,7 @@ class TrainingSpeed:
     crop_size: int = 256
     batch_size: int = 4
     repeats: int = 5
-    compiled: bool = False
+    compiled: bool = True
 
 
 @dataclass(frozen=True)
