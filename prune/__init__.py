@@ -1,3 +1,53 @@
-"""Prune crack-segmentation networks and measure what the pruning cost."""
+"""Prune crack-segmentation networks and measure what the pruning cost.
 
-__version__ = "0.1.0"
+    import prune
+
+    dense = prune.train("data/S2DS", epochs=100)
+    small = prune.prune(dense.model, ratio=50, importance="Taylor", data="data/S2DS")
+    tuned = prune.train("data/S2DS", start=small.model, teacher=dense.model, epochs=30)
+    scores = prune.evaluate(tuned.model, "data/S2DS/test")
+    file = prune.export(tuned.model, "small.onnx", precision="int8", data="data/S2DS")
+    found = prune.load(file).predict("bridge.jpg")
+
+Functions take str or Path, print nothing, write only where they are told, and return objects; ``prune.progress.show()``
+turns lines and bars on. They are imported when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from prune.errors import UserError
+from prune.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from prune.api.compare import compare
+    from prune.api.dataset import dataset
+    from prune.api.evaluate import evaluate
+    from prune.api.export import export
+    from prune.api.load import load
+    from prune.api.model import Model
+    from prune.api.predict import predict
+    from prune.api.prune import prune
+    from prune.api.score import score
+    from prune.api.synthesize import synthesize
+    from prune.api.train import train
+
+__all__ = [
+    *("Model", "UserError", "__version__", "compare", "dataset", "evaluate", "export", "load", "predict", "progress"),
+    *("prune", "score", "synthesize", "train"),
+]
+_HOMES = {"Model": "prune.api.model", "progress": "prune.progress"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public function when it is first asked for (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(_HOMES.get(name, f"prune.api.{name}"))
+    value = module if name == "progress" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

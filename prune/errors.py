@@ -1,13 +1,29 @@
 """What goes wrong on the user's side, and the one place that turns it into a line and an exit code."""
 
+import re
 import sys
 from collections.abc import Callable
 
+FLAG = re.compile(r"(?<![\w-])--(?=[a-z])")
+"""The dashes that make an argument's name a flag of the command line."""
+
 
 class UserError(Exception):
-    """A mistake the user can fix: the message is one line saying what was expected and what was found."""
+    """A mistake the user can fix: the message is one line saying what was expected and what was found.
+
+    It is written with the flags of the command line, ``--lr: expected at least 0``; whoever uses the library gets the name of
+    the argument, ``lr: expected at least 0``.
+    """
 
     exit_code = 2
+
+    @property
+    def message(self) -> str:
+        """The message as the command line prints it; what quotes an error in another takes this."""
+        return " ".join(" ".join(map(str, self.args)).split())
+
+    def __str__(self) -> str:
+        return FLAG.sub("", self.message)
 
 
 class TrainingDiverged(UserError):
@@ -35,8 +51,7 @@ def run(main: Callable[[], object]) -> int:
     try:
         main()
     except UserError as error:
-        message = " ".join(str(error).split())
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {error.message}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         print(str(interrupt) or "interrupted", file=sys.stderr)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from prune.errors import UserError
+from prune.version import VERSION
 
 
 def choose_device(text: str) -> torch.device:
@@ -75,6 +76,4 @@ def versions() -> dict[str, str]:
     """Versions of this project and of the libraries that determine a result, as plain strings."""
     import torchvision
 
-    from prune import __version__
-
-    return {"prune": __version__, "torch": str(torch.__version__), "torchvision": str(torchvision.__version__)}
+    return {"prune": VERSION, "torch": str(torch.VERSION), "torchvision": str(torchvision.VERSION)}

@@ -2,15 +2,24 @@
 
 import argparse
 import dataclasses
+import difflib
+import inspect
+import os
 import re
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from prune.errors import UserError
 
 Config = TypeVar("Config")
+Function = TypeVar("Function", bound=Callable[..., Any])
+DEVICES = "auto, cpu, cuda or cuda:N"
+LOSSES = ("ce", "bce", "focal", "dice", "ce_dice", "bce_dice", "focal_dice")
+AMPS = ("auto", "off", "bf16", "fp16")
+SWITCH = ("auto", True, False)
+"""Choices of a flag that is on, off or decided by the program."""
 
 
 def option(
@@ -158,3 +167,68 @@ def given_values(parser: argparse.ArgumentParser, config_class: type, words: Seq
     add_arguments(parser, config_class)
     given = vars(parser.parse_args(list(words)))
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def settings_from(kind: type[Config], function: str, values: Mapping[str, Any]) -> Config:
+    """The settings a function of the Python API was given as keywords.
+
+    Args:
+        kind: Their dataclass.
+        function: Its name, for messages.
+        values: Keywords and values.
+
+    Raises:
+        TypeError: for an unknown keyword, suggesting the nearest, and for a value of another type.
+        UserError: for a value that is not allowed.
+    """
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f", did you mean {near[0]}?" if near else f": expected some of {', '.join(known)}"
+            raise TypeError(f"{function}() has no argument {name!r}{hint}")
+    hints = typing.get_type_hints(kind)
+    for name, value in values.items():
+        if not _fits(value, hints[name]):
+            found = f"{value!r} ({type(value).__name__})"
+            raise TypeError(f"{function}(): {name}: expected {_type_name(hints[name])}, found {found}")
+    return kind(**values)
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether a value is of an annotated type; whole numbers fit where fractions are asked for, paths where text is."""
+    if isinstance(annotation, types.UnionType):
+        return any(_fits(value, part) for part in typing.get_args(annotation))
+    if typing.get_origin(annotation) is tuple:
+        return isinstance(value, (tuple, list)) and all(_fits(v, typing.get_args(annotation)[0]) for v in value)
+    if annotation in (int, float) and isinstance(value, bool):
+        return False
+    if annotation is float:
+        return isinstance(value, (int, float))
+    if annotation is str:
+        return isinstance(value, (str, os.PathLike))
+    return isinstance(value, annotation)
+
+
+def _type_name(annotation: Any) -> str:
+    return (
+        str(annotation) if isinstance(annotation, types.UnionType) else getattr(annotation, "__name__", str(annotation))
+    )
+
+
+def with_settings(kind: type, /, *leave_out: str) -> Callable[[Function], Function]:
+    """Decorate a function whose ``**settings`` are the fields of a dataclass, so that ``help`` lists them with defaults."""
+
+    def decorate(function: Function) -> Function:
+        own = inspect.signature(function)
+        kept = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        taken = {p.name for p in kept} | set(leave_out)
+        listed = [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+            for f in dataclasses.fields(kind)
+            if f.name not in taken
+        ]
+        function.__signature__ = own.replace(parameters=[*kept, *listed])  # type: ignore[attr-defined]
+        return function
+
+    return decorate

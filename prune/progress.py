@@ -1,15 +1,86 @@
-"""A progress bar where tqdm is installed; an edge box does without."""
+"""What is told while work goes on: lines and bars, shown by the command line and silent in a library call.
 
+``show(True)`` turns them on for everything that follows, in a notebook for example. Bars appear on terminals only and where
+tqdm is installed; an edge box does without.
+"""
+
+import sys
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
+_shown = False
+
+
+def show(on: bool = True) -> None:
+    """Show what library functions tell while they work, or stop showing it."""
+    global _shown
+    _shown = on
+
+
+def shown() -> bool:
+    """Whether anything is shown."""
+    return _shown
+
+
+def say(label: str, text: object) -> None:
+    """Print ``label`` and ``text`` as one line, when shown; an empty label continues the line before."""
+    if _shown:
+        print(f"{label:8} {text}".rstrip(), flush=True)
 
 
 def progress(items: Iterable[Item], label: str, unit: str = "image", total: int | None = None) -> Iterable[Item]:
     """Pass items on, showing how far they are; ``total`` = how many there are, where ``items`` cannot say."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
+    if not _bars():
         return items
+    from tqdm import tqdm
+
     return tqdm(items, desc=label, unit=unit, total=total, leave=False)
+
+
+class Bar:
+    """A bar that is moved by hand, the few methods of tqdm's that are needed; nothing happens where none is shown."""
+
+    def __init__(self, **options: Any) -> None:
+        self._bar: Any = None
+        if _bars():
+            from tqdm import tqdm
+
+            self._bar = tqdm(**options)
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def update(self, number: int = 1, description: str = "", **values: Any) -> None:
+        """Move it on; ``values`` are shown behind it."""
+        if self._bar is not None:
+            self._bar.update(number)
+            if description:
+                self._bar.set_description(description, refresh=False)
+            if values:
+                self._bar.set_postfix(refresh=False, **values)
+
+    def write(self, text: str) -> None:
+        """Print a line above the bar, when anything is shown."""
+        if self._bar is not None:
+            self._bar.write(text)
+        elif _shown:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        """Remove it."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _bars() -> bool:
+    if not _shown or not sys.stderr.isatty():
+        return False
+    try:
+        import tqdm  # noqa: F401
+    except ImportError:
+        return False
+    return True

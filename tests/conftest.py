@@ -1,6 +1,9 @@
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ import torch
 from PIL import Image
 
 from prune.data.labels import S2DS
+from prune.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -85,3 +89,11 @@ def command(script: str, *arguments: object, cwd: Path, timeout: float = 300) ->
         environment.pop(name, None)
     words = [sys.executable, *target, *map(str, arguments)]
     return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+@contextmanager
+def refused(pattern: str) -> Iterator[None]:
+    """Expect a ``UserError`` whose message, as the command line prints it, ``pattern`` is found in."""
+    with pytest.raises(UserError) as caught:
+        yield
+    assert re.search(pattern, caught.value.message), caught.value.message

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from prune.cli import defaults
+from prune.api import defaults
 from prune.data.mask_files import files_by_stem
 from prune.errors import UserError
 from prune.files import STALE_SECONDS, TEMPORARY, atomic_path, locked, visible, write_text
 from prune.synthetic import synthesize, unfinished
-from tests.conftest import ROOT
+from tests.conftest import ROOT, refused
 
 
 def start(code: str, cwd: Path) -> "subprocess.Popen[str]":
@@ -52,7 +52,7 @@ def test_temporary_names_keep_the_suffix_and_are_no_images(tmp_path: Path) -> No
     with atomic_path(tmp_path / "001.png") as temporary:
         temporary.write_bytes(b"half")
         assert temporary.suffix == ".png" and TEMPORARY.fullmatch(temporary.name)
-        with pytest.raises(UserError, match="expected image files, found none"):
+        with refused("expected image files, found none"):
             files_by_stem(tmp_path, (".png",))
     assert list(files_by_stem(tmp_path)) == ["001"]
 
@@ -88,7 +88,7 @@ def test_a_lock_refuses_at_once_and_dies_with_its_process(here: Path) -> None:
     with locked(Path("models/b.pth")):
         holder.kill()
         holder.wait()
-    with locked(file), pytest.raises(UserError, match="being made"), locked(file):
+    with locked(file), refused("being made"), locked(file):
         raise AssertionError("the lock was given twice")
     assert visible(Path("models"), "*") == []
 
@@ -104,7 +104,7 @@ def test_a_lock_is_waited_for_with_a_word(here: Path, capsys: pytest.CaptureFixt
 def test_a_folder_that_cannot_hold_a_lock_is_named(here: Path) -> None:
     Path("a.pth").write_text("")
     Path(".b.pth.lock").mkdir()
-    with pytest.raises(UserError, match="cannot lock b.pth: Is a directory"), locked(Path("b.pth")):
+    with refused("cannot lock b.pth: Is a directory"), locked(Path("b.pth")):
         raise AssertionError("a folder is no lock")
 
 
@@ -115,7 +115,7 @@ def test_the_module_needs_no_package(here: Path) -> None:
 
 def test_two_commands_draw_the_demo_data_once(here: Path) -> None:
     code = (
-        "from prune.cli import defaults; defaults.DEMO_IMAGES, defaults.DEMO_SIZE = 8, 64\n"
+        "from prune.api import defaults; defaults.DEMO_IMAGES, defaults.DEMO_SIZE = 8, 64\n"
         "print(defaults.data_folder(), len(list(defaults.DEMO_DATA.rglob('*.png'))))"
     )
     processes = [start(code, here) for _ in range(2)]

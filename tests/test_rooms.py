@@ -9,14 +9,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROWS = (
-    ("", "config", "errors", "files", "hardware", "number_format", "options", "progress", "recipes", "tables"),
+    ("errors", "files", "hardware", "number_format", "options", "progress", "recipes", "tables", "version"),
     ("data", "metrics"),
     ("models",),
     ("pruning", "synthetic"),
     ("inference",),
     ("evaluation", "training"),
     ("deployment",),
-    ("benchmark", "report"),
+    ("report",),
+    ("api",),
+    ("benchmark", "studies"),
+    ("",),
     ("cli",),
     ("__main__",),
 )

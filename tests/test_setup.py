@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from prune.__main__ import COMMANDS
-from prune.cli.verbs import VERBS
-from prune.config import StudyConfig, parse
+from prune.cli.study import StudyOptions
+from prune.cli.verbs import VERBS, options_of, parse
 from prune.options import flag_of
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ def test_conda_and_pip_pins_are_equal() -> None:
 
 def test_pruning_knows_neither_data_nor_training() -> None:
     for file in (ROOT / "prune/pruning").glob("*.py"):
-        assert not re.search(r"from prune\.(data|training|cli)", file.read_text()), file.name
+        assert not re.search(r"from prune\.(data(?!\.settings)|training|cli)", file.read_text()), file.name
 
 
 HEAVY = {"torch", "torchvision", "scipy", "matplotlib", "pandas", "openvino", "onnxruntime"}
@@ -55,7 +55,7 @@ def test_help_and_mistyped_flags_import_nothing_heavy(words: list[str], tmp_path
     assert finished.returncode == 0 and not heavy
     name = SCRIPTS.get(words[0]) or words[-1]
     assert finished.stdout.startswith(f"usage: {' '.join(['python', *words]) if words[0] == '-m' else words[0]} ")
-    for flag in (field for field in fields(VERBS[name].config) if not field.metadata["positional"]):
+    for flag in (field for field in fields(options_of(name)) if not field.metadata["positional"]):
         assert flag_of(flag) in finished.stdout
     finished, heavy = imported(*words, "--no_such_flag", cwd=tmp_path)
     assert finished.returncode == 2 and "unrecognized arguments: --no_such_flag" in finished.stderr and not heavy
@@ -77,15 +77,15 @@ def test_values_and_commands_are_checked_before_anything_heavy_is_imported(tmp_p
 
 
 def test_the_demo_has_defaults_of_its_own_and_flags_win_over_them() -> None:
-    demo = parse(VERBS["demo"].config, "", ["--epochs", "100"])
-    study = StudyConfig()
+    demo = parse(options_of("demo"), "", ["--epochs", "100"])
+    study = StudyOptions()
     assert (demo.epochs, demo.crop_size, demo.name) == (study.epochs, 96, "demo")
-    assert demo.pruning_ratio == study.pruning_ratio and isinstance(demo, StudyConfig)
+    assert demo.pruning_ratio == study.pruning_ratio and isinstance(demo, StudyOptions)
 
 
 def test_every_verb_has_its_work_in_a_module_of_its_name() -> None:
     for name in VERBS:
-        assert list(inspect.signature(importlib.import_module(f"prune.cli.{name}").run).parameters) == ["config"]
+        assert list(inspect.signature(importlib.import_module(f"prune.cli.{name}").run).parameters) == ["options"]
 
 
 def test_the_scripts_are_thin() -> None:

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from prune.benchmark.figures import Figure
-from prune.config import TrainConfig
 from prune.data.dataset import Batch, SegmentationDataset, checked, training_loader
 from prune.data.find_split import find_split
 from prune.data.transforms import Augmentation, training_transform
@@ -21,6 +20,7 @@ from prune.errors import first_line
 from prune.models import all_logits, build_model
 from prune.number_format import REFERENCE, NumberFormat, measured_speeds, number_format
 from prune.training.losses import make_loss
+from prune.training.settings import TrainSettings
 from prune.training.step import Stepper, make_optimizer, train_one_epoch
 
 CLASSES = 2
@@ -117,7 +117,7 @@ def textbook_step(model: nn.Module, batch: Batch, numbers: NumberFormat) -> Step
     return step
 
 
-def own_step(model: nn.Module, batch: Batch, numbers: NumberFormat, config: TrainConfig) -> Step:
+def own_step(model: nn.Module, batch: Batch, numbers: NumberFormat, config: TrainSettings) -> Step:
     """A step of ``train.py`` itself, with the settings of ``config`` (see ``textbook_step``)."""
     stepper = Stepper(model, make_loss(config.loss), CPU, numbers, config.aux_weight)
     optimizer, scaler = make_optimizer(model, config), torch.amp.GradScaler("cpu", enabled=False)
@@ -144,7 +144,7 @@ def _loops(name: str, batch: Batch) -> tuple[dict[str, Step], nn.Module, tuple[s
     torch.manual_seed(0)
     contiguous = build_model(name, CLASSES).train()
     model = build_model(name, CLASSES).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    half, defaults = (torch.bfloat16, True), TrainConfig()
+    half, defaults = (torch.bfloat16, True), TrainSettings()
     own = number_format(defaults.amp, defaults.channels_last, CPU)
     kept = model if own.channels_last else contiguous
     speed = measured_speeds((REFERENCE, (torch.float32, False), half))[half]
@@ -152,7 +152,7 @@ def _loops(name: str, batch: Batch) -> tuple[dict[str, Step], nn.Module, tuple[s
     loops["float32 channels_last"] = textbook_step(model, batch, NumberFormat())
     if speed >= SLOWEST:
         loops["bfloat16 channels_last"] = textbook_step(model, batch, NumberFormat(torch.bfloat16))
-    loops[OWN] = own_step(kept, batch, own, TrainConfig(**SAME))  # type: ignore[arg-type]
+    loops[OWN] = own_step(kept, batch, own, TrainSettings(**SAME))  # type: ignore[arg-type]
     loops[OWN_LOSS] = own_step(kept, batch, own, defaults)
     skipped = () if speed >= SLOWEST else (f"bfloat16 left out: {speed:.2g}x as fast as float32 here",)
     return loops, model, (*skipped, f"train.py in {own}")

@@ -1,134 +1,57 @@
 """``python -m prune benchmark``: the figures the project promises, measured on this machine."""
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-from prune.benchmark.figures import Figure, run_measured, scoring_speed
-from prune.benchmark.machine import cpu_kind, measured_machine, stored_rows
-from prune.benchmark.training_speed import TrainingSpeed, training_speed
-from prune.cli.contest import run_contest
-from prune.cli.deploy import deploy
-from prune.cli.folder_speed import folder_speed
-from prune.cli.speed import networks_speed
-from prune.cli.test import test
+from prune.benchmark.settings import SUITES
 from prune.cli.verbs import call
-from prune.config import BenchmarkConfig, TestConfig
-from prune.data.labels import S2DS
-from prune.files import BENCHMARKS, check_writable, write_json
-from prune.hardware import set_threads, versions
-from prune.models import build_model, chosen_networks
-from prune.models.checkpoint import Network, save_checkpoint
-from prune.report.kinds import write_kinds
-from prune.synthetic import synthesize
-from prune.tables import text_table
-
-SCRIPTS = Path(__file__).parent.parent.parent
-LOADED_IMAGES, LOADED_SIZE = 36, 1024
-"""Images data loading is measured on, as large as those of S2DS."""
+from prune.options import DEVICES, check, option
 
 
-def _material(folder: Path, size: int, images: int) -> None:
-    """Synthetic images, as many of them for testing as asked, and an untrained full-size network."""
-    synthesize(folder / "data", max(12, round(images / 0.15)), size, 0)
-    network = Network(build_model("deeplabv3_resnet101", len(S2DS)), "deeplabv3_resnet101")
-    save_checkpoint(network, folder / "results/models/dense.pth")
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """Everything ``python -m prune benchmark`` can be told."""
+
+    files: tuple[str, ...] = option(
+        (),
+        "networks to time, the first is the baseline of the others; none: the project's own figures",
+        positional=True,
+    )
+    batch: int = option(1, "networks: images per pass", low=1)
+    passes: int = option(20, "networks: timed passes of each", low=1)
+    threads: int = option(0, "networks: CPU threads of every runtime, 0 = all cores", low=0)
+    device: str = option("cpu", f"networks: {DEVICES}, of those PyTorch runs")
+    suite: str = option(
+        "all",
+        "the project's own figures: which; all: all but networks; report: write the tables of all machines again",
+        choices=SUITES,
+    )
+    models: str = option("all", "suite networks: networks separated by commas, or all")
+    crop_size: int = option(256, "training: side of the crops in px", low=32)
+    batch_size: int = option(4, "training: crops per step", low=2)
+    repeats: int = option(5, "training: timed steps of each loop, interleaved; of the largest network 3 in 5", low=1)
+    compiled: bool = option(
+        True, "training: also time the loop under torch.compile where there is a C++ compiler: minutes"
+    )
+    size: int = option(512, "networks, pruning, evaluation, deploy: side of the images in px", low=64)
+    images: int = option(6, "evaluation: test images", low=1)
+    score_size: int = option(1024, "scores: side of the image in px", low=64)
+    score_repeats: int = option(9, "scores: timed repeats", low=1)
+    output: str | None = option(
+        None,
+        "file of the figures; default: bench.json, networks_bench.json or latency.json in the folder of this kind of CPU in "
+        "results/benchmarks",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
-def pruning_cost(folder: Path, size: int) -> list[Figure]:
-    """Time and peak memory of ``torchvision_pruning.py`` with Taylor on 8 labeled batches of one image."""
-    words = [str(SCRIPTS / "torchvision_pruning.py"), "--pruning_ratio", "50", "--importance_type", "Taylor"]
-    words += ["--batches", "8", "--crop_size", str(size), "--data_dir", "data", "--latency_repeats", "0"]
-    seconds, gib = run_measured(words, folder)
-    detail = f"DeepLabV3-ResNet101 at {size} px, 8 labeled batches of 1, recalibration included"
-    return [
-        Figure("Taylor pruning, peak memory", gib, "GiB", "<=", 6.0, detail),
-        Figure("Taylor pruning, time", seconds, "s", "<=", 120.0, detail),
-    ]
+def run(options: BenchmarkOptions) -> None:
+    """Do the work and print the summary."""
+    from prune.benchmark.suites import run as work
 
-
-def evaluation_overhead(folder: Path, images: int) -> Figure:
-    """Share of ``test.py``'s time that is not the network: reading, scoring, writing."""
-    file = str(folder / "results/models/dense.pth")
-    output = str(folder / "metrics.xlsx")
-    config = TestConfig(test_dir=str(folder / "data/test"), weights=(file,), output=output, latency_repeats=0)
-    seconds = test(config).content["run"]["seconds"]
-    share = 1 - seconds["network"] / sum(seconds.values())
-    detail = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()) + f", {images} images"
-    return Figure("metrics and I/O, share of test.py", 100 * share, "%", "<=", 15.0, detail)
-
-
-def _output(config: BenchmarkConfig) -> Path:
-    name = "networks_bench.json" if config.suite == "networks" else "bench.json"
-    return Path(config.output or BENCHMARKS / cpu_kind() / name)
-
-
-def benchmark(config: BenchmarkConfig) -> list[Figure]:
-    """Measure the chosen suites and write the figures with the machine's facts to ``config.output``.
-
-    Without one they go to the folder of this kind of CPU in results/benchmarks, and the tables of all kinds are written
-    again. A single suite replaces its own figures and keeps those of the others, if they are of the same machine.
-    """
-    set_threads(0)
-    output = _output(config)
-    check_writable(output.parent)
-    machine = measured_machine()
-    figures = _measured(config, output, machine)
-    rows = [asdict(figure) | {"kept": figure.kept} for figure in figures]
-    if config.suite not in ("all", "networks"):
-        names = {figure.name for figure in figures}
-        rows = [row for row in stored_rows(output, "figures", machine) if row["name"] not in names] + rows
-    write_json(output, {"figures": rows, "machine": machine, "versions": versions()})
-    if config.output is None and output.with_name("deploy.json").is_file():
-        write_kinds(BENCHMARKS)
-    return figures
-
-
-def _measured(config: BenchmarkConfig, output: Path, machine: dict[str, Any]) -> list[Figure]:
-    """The figures of the chosen suites; deploy and networks write their rows beside ``output``."""
-    figures: list[Figure] = []
-    if config.suite in ("all", "pruning", "evaluation"):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            _material(folder, config.size, config.images)
-            if config.suite != "evaluation":
-                figures += pruning_cost(folder, config.size)
-            if config.suite != "pruning":
-                figures.append(evaluation_overhead(folder, config.images))
-    if config.suite in ("all", "training"):
-        with tempfile.TemporaryDirectory() as name:
-            synthesize(Path(name), LOADED_IMAGES, LOADED_SIZE, 0)
-            loops = TrainingSpeed(config.crop_size, config.batch_size, config.repeats, config.compiled)
-            figures += training_speed(Path(name), loops)
-    if config.suite in ("all", "scores"):
-        figures += scoring_speed(config.score_size, config.score_repeats)
-    if config.suite in ("all", "folder"):
-        figures += folder_speed()
-    if config.suite in ("all", "deploy"):
-        figures += deploy(output.with_name("deploy.json"), config.size, config.passes, machine)
-    if config.suite == "networks":
-        names = chosen_networks(config.models)
-        figures += networks_speed(output.with_name("networks.json"), max(1, config.passes // 4), names, machine)
-    return figures
-
-
-def run(config: BenchmarkConfig) -> None:
-    """Measure and print the table."""
-    if config.files:
-        print(run_contest(config))
-        return
-    if config.suite == "report":
-        print(*write_kinds(BENCHMARKS), sep="\n")
-        return
-    figures = benchmark(config)
-    header = ["figure", "value", "", "bound", "kept", "detail"]
-    rows = [
-        [f.name, f"{f.value:.2f}", f.unit, f"{f.relation} {f.bound:g}", "yes" if f.kept else "no", f.detail]
-        for f in figures
-    ]
-    print(f"\n{text_table(header, rows)}\nfigures  {_output(config)}")
+    work(options)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

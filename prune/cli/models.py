@@ -1,60 +1,35 @@
 """``python -m prune models``: the networks that can be trained, and what one of them consists of."""
 
-import json
 from collections.abc import Sequence
-from typing import Any
-
-import torch
+from dataclasses import dataclass
 
 from prune.cli.verbs import call
-from prune.config import ModelsConfig
-from prune.data.mask_files import classes_called
-from prune.models import ARCHITECTURES, architecture, build_model
-from prune.models.summary import describe, layer_rows
-from prune.progress import progress
-from prune.tables import text_table
+from prune.data.settings import CLASS_SETS
+from prune.errors import UserError
+from prune.options import check, option
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The networks as people read them."""
-    header = ["network", "parameters M", "MACs G", "at px", "weights", "source"]
-    cells = [
-        [
-            row["name"],
-            f"{row['params'] / 1e6:.2f}",
-            f"{row['macs'] / 1e9:.2f}",
-            row["size"],
-            "/".join(row["pretrained"]) or "random",
-            row["source"],
-        ]
-        for row in rows
-    ]
-    note = "MACs of the inference network at the size of its recipe: its convolutions and linear layers"
-    return f"{text_table(header, cells)}\n{note}"
+@dataclass(frozen=True)
+class ModelsOptions:
+    """Everything ``python -m prune models`` can be told."""
+
+    name: str | None = option(None, "one network; none: all", positional=True)
+    summary: bool = option(False, "of one network: every layer with output shape, parameters and MACs")
+    json: bool = option(False, "print the list for programs")
+    classes: str = option("crack", "what the network shall tell apart", choices=CLASS_SETS)
+    size: int = option(0, "of the summary: side of the input in px, 0 = of its recipe", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.summary and not self.name:
+            raise UserError("--summary: expected the name of one network, python -m prune models lists them")
 
 
-def summary(name: str, num_classes: int, side: int) -> str:
-    """Every layer of a network with output shape, parameters and MACs at a square input of ``side`` px."""
-    with torch.device("meta"):
-        model = build_model(name, num_classes)
-    rows = layer_rows(model, (side, side))
-    cells = [[r.name, r.kind, "x".join(map(str, r.shape)), f"{r.parameters:,}", f"{r.macs / 1e6:,.1f}"] for r in rows]
-    total = f"{sum(r.parameters for r in rows):,} parameters, {sum(r.macs for r in rows) / 1e9:,.2f} G MACs"
-    head = f"{name}, input 3x{side}x{side}, {num_classes} classes, without auxiliary heads"
-    return f"{head}\n{text_table(['layer', 'kind', 'output', 'parameters', 'MACs M'], cells)}\n{total}"
+def run(options: ModelsOptions) -> None:
+    """Do the work and print the summary."""
+    from prune.api.models import run as work
 
-
-def run(config: ModelsConfig) -> None:
-    """Print the list, or the layers of one network."""
-    number = len(classes_called(config.classes))
-    if config.name and config.summary:
-        print(summary(config.name, number, config.size or architecture(config.name).size))
-        return
-    if config.name:
-        architecture(config.name)
-    names = [config.name] if config.name else list(ARCHITECTURES)
-    rows = [describe(name, number) for name in progress(names, "counting", "network")]
-    print(json.dumps(rows, indent=1) if config.json else table(rows))
+    work(options)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

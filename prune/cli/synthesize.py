@@ -1,16 +1,34 @@
 """``python -m prune synthesize``: S2DS-like photographs of all seven classes, drawn from a seed."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 from prune.cli.verbs import call
-from prune.config import SynthesizeConfig
-from prune.synthetic import synthesize
+from prune.errors import UserError
+from prune.options import check, option
 
 
-def run(config: SynthesizeConfig) -> None:
-    """Draw and print the summary."""
-    print(synthesize(Path(str(config.output)), config.images, config.size, config.seed, force=config.force))
+@dataclass(frozen=True)
+class SynthesizeOptions:
+    """Everything ``python -m prune synthesize`` can be told."""
+
+    output: str | None = option(None, "folder to draw the images into", positional=True)
+    images: int = option(60, "number of images over all splits")
+    size: int = option(192, "side of the square images in px")
+    seed: int = option(0, "same seed, same bytes", low=0)
+    force: bool = option(False, "overwrite an earlier set")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.output:
+            raise UserError("synthesize: expected a folder to write to, found none")
+
+
+def run(options: SynthesizeOptions) -> None:
+    """Do the work and print the summary."""
+    from prune.api.synthesize import run as work
+
+    work(options)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -5,12 +5,17 @@ only after the command line has been read, so that ``--help`` and a mistyped fla
 """
 
 import importlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from prune import config, errors
+from prune import errors, progress
+from prune.options import Parser, given_values
+from prune.recipes import recipe_settings
+
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -18,52 +23,59 @@ class Verb:
     """A verb of the command line.
 
     Args:
-        config: The dataclass its command line becomes.
         description: What it does, in one sentence.
         script: The script that calls it; without one it is called as ``python -m prune NAME``.
     """
 
-    config: type
     description: str
     script: str = ""
 
 
 VERBS = {
-    "train": Verb(config.TrainConfig, "Train or fine-tune a segmentation network.", "train.py"),
-    "test": Verb(config.TestConfig, "Score checkpoints on whole images; several are compared.", "test.py"),
-    "prune": Verb(config.PruneConfig, "Remove channels from a network.", "torchvision_pruning.py"),
-    "inference": Verb(config.InferenceConfig, "Show what a network sees on photographs.", "inference.py"),
-    "prepare": Verb(
-        config.PrepareConfig, "Convert the official S2DS download or color labels into the documented layout."
-    ),
+    "train": Verb("Train or fine-tune a segmentation network.", "train.py"),
+    "test": Verb("Score checkpoints on whole images; several are compared.", "test.py"),
+    "prune": Verb("Remove channels from a network.", "torchvision_pruning.py"),
+    "inference": Verb("Show what a network sees on photographs.", "inference.py"),
+    "prepare": Verb("Convert the official S2DS download or color labels into the documented layout."),
     "dataset": Verb(
-        config.DatasetConfig,
         "Look through a data set in any known layout: sizes, classes, problems, duplicates, contact sheet.",
     ),
-    "synthesize": Verb(config.SynthesizeConfig, "Draw S2DS-like images and labels."),
-    "score": Verb(config.ScoreConfig, "Score masks made by any program against labels."),
-    "compare": Verb(config.CompareConfig, "Compare evaluations of several networks on the same images."),
+    "synthesize": Verb("Draw S2DS-like images and labels."),
+    "score": Verb("Score masks made by any program against labels."),
+    "compare": Verb("Compare evaluations of several networks on the same images."),
     "export": Verb(
-        config.ExportConfig,
         "Export a checkpoint to ONNX, OpenVINO, ncnn or a PyTorch program, and compare the file with it.",
     ),
-    "inspect": Verb(config.InspectConfig, "Print a checkpoint as a card."),
-    "models": Verb(config.ModelsConfig, "List the networks that can be trained, or show the layers of one."),
+    "inspect": Verb("Print a checkpoint as a card."),
+    "models": Verb("List the networks that can be trained, or show the layers of one."),
     "study": Verb(
-        config.StudyConfig,
         "Train once, prune by several criteria, fine-tune each with the same budget, test, tabulate.",
     ),
     "networks": Verb(
-        config.NetworksConfig,
         "Train, prune, fine-tune, test and export every network on one data set, and tabulate them.",
     ),
-    "demo": Verb(config.DemoConfig, "Go through a whole study on synthetic images in a few minutes."),
+    "demo": Verb("Go through a whole study on synthetic images in a few minutes."),
     "benchmark": Verb(
-        config.BenchmarkConfig,
         "Time networks of any runtime against each other, or measure what the project itself promises.",
     ),
 }
 """Every verb by the name of its module in ``prune.cli``."""
+
+
+def parse(
+    config_class: type[Config], description: str, argv: Sequence[str] | None = None, prog: str | None = None
+) -> Config:
+    """Read a command line (None: the process's own) into a config: defaults, then ``--recipe``, then the flags."""
+    parser = Parser(prog=prog, description=description)
+    given = given_values(parser, config_class, sys.argv[1:] if argv is None else argv)
+    recipe = given.get("recipe")
+    settings = {} if recipe is None else recipe_settings(config_class, recipe)
+    return config_class(**{**settings, **given})
+
+
+def options_of(name: str) -> type:
+    """The dataclass that the command line of a verb becomes: ``Options`` behind the name of its module in ``prune.cli``."""
+    return getattr(importlib.import_module(f"prune.cli.{name}"), f"{name.title()}Options")
 
 
 def call(name: str, argv: Sequence[str] | None = None) -> None:
@@ -77,8 +89,9 @@ def call(name: str, argv: Sequence[str] | None = None) -> None:
         UserError: for anything the user can fix.
     """
     verb = VERBS[name]
-    settings: Any = config.parse(verb.config, verb.description, argv, verb.script or f"python -m prune {name}")
-    importlib.import_module(f"prune.cli.{name}").run(settings)
+    options: Any = parse(options_of(name), verb.description, argv, verb.script or f"python -m prune {name}")
+    progress.show()
+    importlib.import_module(f"prune.cli.{name}").run(options)
 
 
 def script(name: str) -> int:

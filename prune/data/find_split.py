@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prune.config import DATASETS
+from prune.data.settings import DATASETS
 from prune.data.crackforest import CrackForestLabels
 from prune.data.images import image_size
 from prune.data.labels import CRACK, S2DS, ClassSet
@@ -105,7 +105,7 @@ def open_place(
     try:
         class_table(native, classes or native)
     except UserError as error:
-        raise UserError(f"{folder}: {error}") from error
+        raise UserError(f"{folder}: {error.message}") from error
     reader, notes = _reader(found, pairs, threshold)
     notes = (*place.notes, *found.notes, *notes)
     split = Split(

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.config import DataOptions
+from prune.data.settings import DataOptions
 from prune.data.images import image_size, luminance, read_color_label, read_id_label, read_mask
 from prune.data.labels import IGNORE_INDEX, S2DS, ClassSet
 from prune.errors import UserError

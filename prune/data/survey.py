@@ -123,7 +123,7 @@ def _attempt(split: Split, pair: Pair) -> ImageFacts | str:
     try:
         return _read(split, pair)
     except UserError as error:
-        return str(error)
+        return error.message
 
 
 def survey(opened: Opened, name: str) -> SplitFacts:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prune.config import VerdictLimits
 from prune.errors import UserError
 from prune.evaluation.content import check_format, conditions_of
+from prune.evaluation.settings import VerdictLimits
 from prune.metrics.bootstrap import Interval
 from prune.metrics.statistics import Statistics
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch_pruning.pruner import function
 
-from prune.config import PruneConfig
 from prune.errors import UserError
+from prune.pruning.settings import PruneSettings
 
 Layer = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 
@@ -205,7 +205,7 @@ class Random:
         return scores
 
 
-def make_criterion(config: PruneConfig) -> Criterion:
+def make_criterion(config: PruneSettings) -> Criterion:
     """The criterion that ``--importance_type`` and ``--p_value`` name."""
     if config.importance_type == "Magnitude":
         return Magnitude(config.p_value)

@@ -10,12 +10,12 @@ import torch_pruning
 from torch import nn
 from tqdm import tqdm
 
-from prune.config import PruneConfig
 from prune.errors import UserError, first_line
 from prune.models import all_logits, mode, output_layers
 from prune.pruning.allocation import global_widths, local_widths
 from prune.pruning.importance import Criterion, Group, make_criterion
 from prune.pruning.report import LayerWidth, layer_widths
+from prune.pruning.settings import PruneSettings
 
 TRACE_SIZE = 64
 """Side in px of the input used to trace couplings; they do not depend on it."""
@@ -96,7 +96,7 @@ def flush_denormals(model: nn.Module) -> None:
 class _Graph:
     """The groups of a network and how to cut them."""
 
-    def __init__(self, model: nn.Module, config: PruneConfig) -> None:
+    def __init__(self, model: nn.Module, config: PruneSettings) -> None:
         self.config = config
         self.names: dict[nn.Module, str] = {module: name for name, module in model.named_modules()}
         self.outputs = output_layers(model)
@@ -169,7 +169,7 @@ def _step(graph: _Graph, criterion: Criterion, step: int, outcome: PruneOutcome)
                 cuts[step - 1] = sorted(cuts[step - 1] + gone)
 
 
-def _check_structure(model: nn.Module, outputs: list[int], layers: list[LayerWidth], config: PruneConfig) -> None:
+def _check_structure(model: nn.Module, outputs: list[int], layers: list[LayerWidth], config: PruneSettings) -> None:
     """Fail when a class output changed or nothing shrank."""
     if [layer.out_channels for layer in output_layers(model)] != outputs:
         raise UserError("pruning changed the class outputs")
@@ -193,7 +193,7 @@ def _check_runs(model: nn.Module) -> None:
             raise UserError(f"the pruned network's {name} logits are not finite")
 
 
-def _prune_steps(model: nn.Module, config: PruneConfig, hooks: Hooks) -> PruneOutcome:
+def _prune_steps(model: nn.Module, config: PruneSettings, hooks: Hooks) -> PruneOutcome:
     """Trace, then for every step score, cut and, before the next, fine-tune with the caller's frozen parts frozen."""
     criterion = make_criterion(config)
     if criterion.needs_gradients and hooks.gradients is None:
@@ -216,7 +216,7 @@ def _prune_steps(model: nn.Module, config: PruneConfig, hooks: Hooks) -> PruneOu
 def group_channels(model: nn.Module) -> list[int]:
     """Channels of every prunable group of ``model``, which may be on the meta device."""
     with _only_frozen(model, ()):
-        return list(_Graph(model, PruneConfig()).initial.values())
+        return list(_Graph(model, PruneSettings()).initial.values())
 
 
 def cut_to_ratio(model: nn.Module, ratio: float, round_to: int) -> None:
@@ -225,7 +225,7 @@ def cut_to_ratio(model: nn.Module, ratio: float, round_to: int) -> None:
     Which channels go is arbitrary, so that neither scores nor weights are needed: it works on the meta device too.
     """
     with _only_frozen(model, ()):
-        graph = _Graph(model, PruneConfig())
+        graph = _Graph(model, PruneSettings())
         groups = graph.groups()
         initial = [len(group[0].idxs) for group in groups]
         for group, start, width in zip(groups, initial, local_widths(initial, ratio / 100, round_to), strict=True):
@@ -233,7 +233,7 @@ def cut_to_ratio(model: nn.Module, ratio: float, round_to: int) -> None:
                 graph.cut(group, list(range(start - width)))
 
 
-def prune_model(model: nn.Module, config: PruneConfig, hooks: Hooks | None = None) -> PruneOutcome:
+def prune_model(model: nn.Module, config: PruneSettings, hooks: Hooks | None = None) -> PruneOutcome:
     """Remove ``config.pruning_ratio`` percent of the channels of every prunable layer of ``model``, in place.
 
     Class outputs of all heads are kept by identity. Frozen parts are pruned too and stay frozen. With several steps the

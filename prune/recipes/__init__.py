@@ -97,5 +97,5 @@ def recipe_settings(config_class: type, name: str) -> dict[str, Any]:
         values = given_values(_Parser(add_help=False), config_class, [f"--{k}={v}" for k, v in settings.items()])
         config_class(**values)
     except UserError as error:
-        raise UserError(f"{file}: {error}") from None
+        raise UserError(f"{file}: {error.message}") from None
     return values

@@ -90,7 +90,7 @@ def speed_chart(rows: Sequence[Row], path: Path, *, title: str = "") -> Path:
     """Images per second of every network on every runtime, dense filled and pruned hollow; returns ``path``.
 
     Args:
-        rows: Rows of ``prune.cli.speed``: ``name``, ``channel_ratio``, ``runtime``, ``precision``,
+        rows: Rows of ``prune.benchmark.networks``: ``name``, ``channel_ratio``, ``runtime``, ``precision``,
             ``images_per_second``.
         path: PNG file to write.
         title: What was timed where.

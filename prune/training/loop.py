@@ -13,7 +13,6 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from prune.config import TrainConfig
 from prune.data.dataset import checked
 from prune.data.labels import ClassSet
 from prune.errors import TrainingDiverged, UserError
@@ -25,6 +24,7 @@ from prune.models.checkpoint import not_finite, require_finite
 from prune.models.torch_file import read_torch, write_torch
 from prune.number_format import NumberFormat
 from prune.training.schedule import Plateau, lr_factor
+from prune.training.settings import TrainSettings
 from prune.training.step import Stepper, make_optimizer, train_one_epoch
 
 Row = dict[str, float | int | None]
@@ -122,7 +122,7 @@ class Run:
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: TrainSettings,
         step: Stepper,
         loader: DataLoader[Any],
         validate: Callable[[], Evaluation],
@@ -197,7 +197,7 @@ class Run:
                     if (done := self.progress.epoch)
                     else "nothing saved"
                 )
-                raise TrainingDiverged(f"epoch {done + 1}: {error}; stopped, {kept}") from None
+                raise TrainingDiverged(f"epoch {done + 1}: {error.message}; stopped, {kept}") from None
         return self.progress
 
     def _out_of_patience(self) -> bool:

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from prune.config import LOSSES, TrainConfig
 from prune.data.labels import IGNORE_INDEX, ClassSet
 from prune.errors import UserError
+from prune.options import LOSSES
+from prune.training.settings import TrainSettings
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Takes logits float (N, C, H, W) and labels int64 (N, H, W); gives a scalar."""
@@ -64,7 +65,7 @@ def focal(
     logits: torch.Tensor,
     label: torch.Tensor,
     weights: torch.Tensor | None = None,
-    gamma: float = TrainConfig.focal_gamma,
+    gamma: float = TrainSettings.focal_gamma,
 ) -> torch.Tensor:
     """Focal loss (Lin et al. 2017): −(1 − p)^gamma · log p, p the softmax of the labeled class, mean over valid pixels.
 
@@ -94,7 +95,7 @@ def dice(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     return (1 - score[present]).mean() if present.any() else logits.sum() * 0
 
 
-def make_loss(name: str, weights: torch.Tensor | None = None, gamma: float = TrainConfig.focal_gamma) -> Loss:
+def make_loss(name: str, weights: torch.Tensor | None = None, gamma: float = TrainSettings.focal_gamma) -> Loss:
     """Build a loss by its name in ``LOSSES``; ``ce_dice`` and its like are the sum of both.
 
     Args:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from prune.config import TrainConfig
+from prune.training.settings import TrainSettings
 
 THRESHOLD = 1e-4
 """A loss counts as lower when it is below the best one by more than this share of it."""
@@ -11,7 +11,7 @@ SMALLEST_CUT = 1e-8
 """A cut that would lower the learning rate by no more than this is not made."""
 
 
-def lr_factor(kind: str, step: int, total: int, warmup: int, power: float = TrainConfig.poly_power) -> float:
+def lr_factor(kind: str, step: int, total: int, warmup: int, power: float = TrainSettings.poly_power) -> float:
     """Share of the peak learning rate at optimizer step ``step`` (0-based) of ``total``.
 
     The first ``warmup`` steps rise linearly; after them ``poly`` falls as (1 − t)^power (Chen et al. 2017), ``cosine``
@@ -45,9 +45,9 @@ class Plateau:
     """
 
     lr: float
-    patience: int = TrainConfig.plateau_patience
-    factor: float = TrainConfig.plateau_factor
-    min_lr: float = TrainConfig.min_lr
+    patience: int = TrainSettings.plateau_patience
+    factor: float = TrainSettings.plateau_factor
+    min_lr: float = TrainSettings.min_lr
     best: float = math.inf
     waited: int = 0
 

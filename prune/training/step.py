@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from prune.config import TrainConfig
 from prune.data.dataset import Batch
 from prune.errors import TrainingDiverged, UserError
 from prune.models import all_logits, mode
 from prune.number_format import NumberFormat
 from prune.training.losses import Loss
+from prune.training.settings import TrainSettings
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Stepper:
         return total
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, config: TrainSettings) -> torch.optim.Optimizer:
     """The optimizer over every parameter that learns."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     if config.optimizer == "sgd":
@@ -61,7 +61,7 @@ def train_one_epoch(
     batches: Iterable[Batch],
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-    config: TrainConfig,
+    config: TrainSettings,
     on_batch: Callable[[int, float], None],
 ) -> float:
     """Train on ``batches`` and return the mean loss per batch.

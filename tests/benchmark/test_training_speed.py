@@ -19,7 +19,7 @@ from prune.benchmark.training_speed import (
     textbook_step,
     training_speed,
 )
-from prune.config import TrainConfig
+from prune.cli.train import TrainOptions
 from prune.models import build_model
 from prune.number_format import NumberFormat
 
@@ -50,7 +50,7 @@ def test_the_loops_learn_the_same() -> None:
     models = [build_model("deeplabv3_tiny", 2).train()]
     models.append(copy.deepcopy(models[0]))
     batch = torch.randn(2, 3, 32, 32), torch.randint(0, 2, (2, 32, 32))
-    config = TrainConfig(**SAME, lr=1e-3, weight_decay=0, clip=0)  # type: ignore[arg-type]
+    config = TrainOptions(**SAME, lr=1e-3, weight_decay=0, clip=0)  # type: ignore[arg-type]
     plain = NumberFormat(None, False)
     for dropout in [m for model in models for m in model.modules() if isinstance(m, torch.nn.Dropout)]:
         dropout.p = 0.0

@@ -9,13 +9,15 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from prune.api import dataset as command_work
 from prune.cli import dataset as command
-from prune.config import DatasetConfig
+from prune.cli.dataset import DatasetOptions
 from prune.data.duplicates import LARGEST_DISTANCE, near_duplicates, perceptual_hashes, thumbnail
 from prune.data.find_split import find_split
 from prune.data.labels import CRACK, S2DS
-from prune.errors import PartlyDone, UserError
+from prune.errors import PartlyDone
 from prune.report.contact import COLUMNS, TILE, VIVID_CRACK, Section, contact_sheet, draw_tile, sheet_classes
+from tests.conftest import refused
 
 
 def surface(seed: int, contrast: float = 25, size: tuple[int, int] = (96, 128)) -> np.ndarray:
@@ -145,7 +147,7 @@ def test_a_split_that_cannot_be_opened_is_a_problem_too(root: Path) -> None:
     with pytest.raises(PartlyDone, match="1 problems? .*val: found images but neither"):
         command.main([str(root)])
     assert list(content()["splits"]) == ["train", "test"]
-    with pytest.raises(UserError, match="val: found images") as caught:
+    with refused("val: found images") as caught:
         command.main([str(root / "val")])
     assert caught.value.exit_code == 2
 
@@ -192,27 +194,27 @@ def test_split_writes_lists_in_blocks_that_load_again(root: Path, capsys: pytest
     assert f"written to {whole / 'train.txt'}" in capsys.readouterr().out
     assert list(content(Path("results/datasets/whole/dataset.json"))["splits"]) == ["train", "val", "test"]
     before = (whole / "train.txt").read_text()
-    with pytest.raises(UserError, match="--split: expected a folder without splits, found the splits train, val, test"):
+    with refused("--split: expected a folder without splits, found the splits train, val, test"):
         command.main([str(whole), "--split", "50,0,50"])
-    with pytest.raises(UserError, match="found a list of names"):
+    with refused("found a list of names"):
         command.main([str(whole / "val.txt"), "--split", "50,0,50"])
     assert (whole / "train.txt").read_text() == before
 
 
 def test_lists_are_not_overwritten_and_not_empty(root: Path) -> None:
     split = find_split(root / "train", None)
-    with pytest.raises(UserError, match="--split: of 6 images none is left for val"):
-        command.write_lists(split, (0.98, 0.01, 0.01))
+    with refused("--split: of 6 images none is left for val"):
+        command_work.write_lists(split, (0.98, 0.01, 0.01))
     (root / "train/test.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"test.txt exists already and is not overwritten"):
-        command.write_lists(split, (0.5, 0, 0.5))
+    with refused(r"test.txt exists already and is not overwritten"):
+        command_work.write_lists(split, (0.5, 0, 0.5))
     assert sorted(f.name for f in (root / "train").glob("*.txt")) == ["test.txt"]
 
 
 @pytest.mark.parametrize("text", ["70,10", "70,10,30", "a,b,c", "0,50,50", "70;10;20", "-10,10,100"])
 def test_percents_that_are_none(text: str) -> None:
-    with pytest.raises(UserError, match="--split: expected percents for train, val and test such as 70,10,20, found"):
-        DatasetConfig(split=text)
+    with refused("--split: expected percents for train, val and test such as 70,10,20, found"):
+        DatasetOptions(split=text)
 
 
 def test_a_list_file_is_a_split(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""A folder through ``inference.py``: the same pictures however many networks and threads work on them."""
+"""A folder through ``inference_work.py``: the same pictures however many networks and threads work on them."""
 
 import os
 import signal
@@ -12,20 +12,22 @@ import pytest
 import torch
 from PIL import Image
 
-from prune.cli import folder_speed, inference
-from prune.cli.inference import infer
-from prune.cli.test import test as score
-from prune.config import InferenceConfig, TestConfig
+from prune.api.evaluate import test as score
+from prune.api.predict import infer
+from prune.benchmark import folder_speed
+from prune.cli import inference
+from prune.cli.inference import InferenceOptions
+from prune.cli.test import TestOptions
 from prune.data.labels import CRACK, S2DS
 from prune.deployment.export import Target, export
-from prune.errors import UserError, run
+from prune.errors import run
 from prune.inference import replicas
 from prune.inference.load import load_predictor
 from prune.models import build_model
 from prune.models.checkpoint import Network, save_checkpoint
 from prune.report.figures import color_mask, overlay
 from prune.synthetic import draw_scene
-from tests.conftest import ROOT
+from tests.conftest import ROOT, refused
 
 SIZES = [(64, 64), (40, 90), (33, 64), (200, 31), (64, 64), (5, 7), (96, 96), (64, 80)]
 
@@ -48,9 +50,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def config(exported: Path, photos: Path, output: str, **options: object) -> InferenceConfig:
+def config(exported: Path, photos: Path, output: str, **options: object) -> InferenceOptions:
     words: dict[str, object] = {"state_dict": str(exported), "image": str(photos), "output_dir": output}
-    return InferenceConfig(**{**words, "save_figure": True, **options})  # type: ignore[arg-type]
+    return InferenceOptions(**{**words, "save_figure": True, **options})  # type: ignore[arg-type]
 
 
 def contents(folder: str) -> dict[str, bytes]:
@@ -122,7 +124,7 @@ def test_the_scores_of_an_export_do_not_depend_on_networks(
     monkeypatch.setattr(replicas, "ENOUGH", 3)
     common = {"test_dir": str(data / "test"), "weights": (str(exported),), "latency_repeats": 0, "threads": 2}
     one, two, chosen = (
-        score(TestConfig(**common, networks=n, output=f"{n}.xlsx")).content  # type: ignore[arg-type]
+        score(TestOptions(**common, networks=n, output=f"{n}.xlsx")).content  # type: ignore[arg-type]
         for n in (1, 2, 0)
     )
     assert "running  2 networks of 1 thread\n" in capsys.readouterr().out
@@ -133,7 +135,7 @@ def test_the_scores_of_an_export_do_not_depend_on_networks(
 def test_a_checkpoint_runs_as_one_network(photos: Path, here: Path) -> None:
     torch.manual_seed(0)
     file = save_checkpoint(Network(build_model("deeplabv3_tiny", 2), "deeplabv3_tiny", CRACK), Path("tiny.pth"))
-    with pytest.raises(UserError, match="--networks: expected 1, PyTorch runs tiny.pth on all threads, found 2"):
+    with refused("--networks: expected 1, PyTorch runs tiny.pth on all threads, found 2"):
         infer(config(file, photos, "out", networks=2))
 
 
@@ -156,7 +158,7 @@ def test_ctrl_c_stops_at_once_with_whole_files_only(exported: Path, here: Path) 
     words = ["--state_dict", exported, "--image", "photos", "--save_figure", "--output_dir", "out", "--networks", "2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "inference.py"), *map(str, words)],
+        [sys.executable, str(ROOT / "inference_work.py"), *map(str, words)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

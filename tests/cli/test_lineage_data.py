@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from prune.cli import defaults, export, prune, train
-from prune.cli.defaults import lineage_data, open_lineage_split
-from prune.config import DataOptions
+from prune.api import defaults
+from prune.api.defaults import lineage_data, open_lineage_split
+from prune.cli import export, prune, train
 from prune.data.labels import S2DS
-from prune.errors import UserError
+from prune.data.settings import DataOptions
 from prune.models import build_model
 from prune.models.checkpoint import Network, load_checkpoint, new_stage, save_checkpoint
 from tests.cli.test_commands import QUICK, error_of
-from tests.conftest import TINY, make_data
+from tests.conftest import TINY, make_data, refused
 
 TAYLOR = ["--importance_type", "Taylor", "--batches", "1", "--recalibration_batches", "1", *QUICK]
 
@@ -50,8 +50,8 @@ def test_a_list_of_names_stands_for_the_lists_beside_it(here: Path) -> None:
     make_data(Path("set"), (4, 1, 1), 32)
     for role, stems in (("train", "000\n001\n"), ("test", "002\n")):
         Path(f"set/train/{role}.txt").write_text(stems)
-    network = trained_on({"train_dir": "set/train/train.txt"})
-    assert folder_of(network, "train") == Path("set/train/train.txt")
+    network = trained_on({"train_dir": "set/train/train_work.txt"})
+    assert folder_of(network, "train") == Path("set/train/train_work.txt")
     assert folder_of(network, "test") == Path("set/train")
     split = open_lineage_split(DataOptions(), None, "test", network, "--data")
     assert [pair.stem for pair in split.pairs] == ["002"]
@@ -89,7 +89,7 @@ def test_a_split_the_lineage_s_data_lack_is_said_with_the_way_out(
     make_data(Path("photos"), (2, 2, 1), 64)
     shutil.rmtree("photos/test")
     network = trained_on({"train_dir": "photos/train"})
-    with pytest.raises(UserError, match=r"expected a split test, found train, val .*--data names others"):
+    with refused(r"expected a split test, found train, val .*--data names others"):
         open_lineage_split(DataOptions(), None, "test", network, "--data")
 
 
@@ -99,7 +99,7 @@ def test_a_bare_state_dict_takes_no_demo_data(here: Path, capsys: pytest.Capture
     torch.save(build_model("deeplabv3_tiny", len(S2DS)).state_dict(), "results/models/bare.pth")
     network = load_checkpoint(Path("results/models/bare.pth"))
     message = r"--data: results/models/bare\.pth does not tell what it was trained on: name a data folder"
-    with pytest.raises(UserError, match=message):
+    with refused(message):
         open_lineage_split(DataOptions(), None, "test", network, "--data")
     assert not Path("data").exists()
     make_data(Path("data/S2DS"), (2, 1, 1), 64)

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from prune.cli import models
-from prune.errors import UserError
 from prune.models import ARCHITECTURES, build_model
 from prune.models.cost import count
 from tests.cli.test_commands import error_of
-from tests.conftest import command
+from tests.conftest import command, refused
 
 
 def test_the_table_lists_every_network_with_its_size(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +77,7 @@ def test_the_summary_lists_layers_that_add_up(capsys: pytest.CaptureFixture[str]
 
 def test_an_unknown_network_suggests_the_nearest() -> None:
     for words, nearest in ((["hrsegnet_16"], "hrsegnet_b16"), (["fcn_resnet5", "--summary"], "fcn_resnet50")):
-        with pytest.raises(UserError, match=rf"unknown network '{words[0]}', did you mean {nearest}\?"):
+        with refused(rf"unknown network '{words[0]}', did you mean {nearest}\?"):
             models.main(words)
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from prune.cli import journal, networks
-from prune.cli.speed import networks_speed, table
-from prune.config import NetworksConfig
-from prune.errors import UserError
+from prune.benchmark.networks import networks_speed, table
+from prune.cli import networks
+from prune.cli.networks import NetworksOptions
 from prune.report.network_charts import accuracy_over_cost, kept_scores, speed_chart
+from prune.studies import journal
+from prune.studies import networks as networks_work
+from tests.conftest import refused
 
 WORDS = ["--models", "deeplabv3_tiny", "--epochs", "1", "--crop_size", "64", "--latency_size", "64", "--workers", "0"]
 WORDS += ["--latency_repeats", "1", "--val_images", "1", "--weights", "none"]
@@ -25,7 +27,7 @@ def score(value: float | None) -> dict[str, float | None]:
 
 
 def row(network: str, stage: str, value: float | None) -> dict[str, object]:
-    scores = {key: score(value) for key in networks.SCORES}
+    scores = {key: score(value) for key in networks_work.SCORES}
     differences = {} if stage == "dense" else {"lt_iou@4": score(value)}
     return {
         "network": network,
@@ -82,17 +84,20 @@ def test_a_step_runs_again_when_what_it_is_made_from_is_newer(here: Path, monkey
 
 
 def test_epochs_follow_from_the_cost_of_a_network() -> None:
-    config = NetworksConfig()
+    config = NetworksOptions()
     chosen = {
-        name: networks.epochs_for(name, 560, config) for name in ("deeplabv3_resnet50", "hrsegnet_b64", "hrsegnet_b16")
+        name: networks_work.epochs_for(name, 560, config)
+        for name in ("deeplabv3_resnet50", "hrsegnet_b64", "hrsegnet_b16")
     }
-    assert chosen["deeplabv3_resnet50"] == 1 < chosen["hrsegnet_b64"] < chosen["hrsegnet_b16"] == networks.MOST_EPOCHS
-    assert networks.epochs_for("deeplabv3_resnet101", 560, NetworksConfig(epochs=50)) == 50
+    assert (
+        chosen["deeplabv3_resnet50"] == 1 < chosen["hrsegnet_b64"] < chosen["hrsegnet_b16"] == networks_work.MOST_EPOCHS
+    )
+    assert networks_work.epochs_for("deeplabv3_resnet101", 560, NetworksOptions(epochs=50)) == 50
 
 
 def test_an_unknown_network_is_named_before_anything_runs(data: Path, here: Path) -> None:
-    with pytest.raises(UserError, match="unknown network 'hrsegnet_b17', did you mean hrsegnet_b16"):
-        networks.networks(NetworksConfig(data=str(data), models="hrsegnet_b17"))
+    with refused("unknown network 'hrsegnet_b17', did you mean hrsegnet_b16"):
+        networks_work.networks(NetworksOptions(data=str(data), models="hrsegnet_b17"))
     assert not Path("results").exists()
 
 
@@ -105,17 +110,17 @@ def test_charts_take_networks_without_a_crack_score(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_speed_of_a_network_on_every_runtime(tmp_path: Path) -> None:
     # A torn file and the rows of another machine are replaced.
-    (tmp_path / "networks.json").write_text('{"rows": [{"name": "unet"}], "machine": {}}')
+    (tmp_path / "networks_work.json").write_text('{"rows": [{"name": "unet"}], "machine": {}}')
     machine = {"device": "a", "cores": 2, "threads": 2, "system": "s", "python": "3", "kind": "avx2"}
     machine |= {"peaks": {"fp32": 100.0, "int8": 400.0}}
-    assert networks_speed(tmp_path / "networks.json", 1, ["deeplabv3_tiny"], machine) == []
-    rows = json.loads((tmp_path / "networks.json").read_text())["rows"]
+    assert networks_speed(tmp_path / "networks_work.json", 1, ["deeplabv3_tiny"], machine) == []
+    rows = json.loads((tmp_path / "networks_work.json").read_text())["rows"]
     assert len(rows) == 10 and rows[0]["speedup"] == 1 and {r["channel_ratio"] for r in rows} == {0, 0.5}
     for found in rows:
         assert (found["images_per_second_one_per_core"] is None) == (found["runtime"] == "pytorch")
         assert found["share_of_peak"] == pytest.approx(found["gmacs_per_second"] / machine["peaks"][found["precision"]])
-    networks_speed(tmp_path / "networks.json", 1, ["hrsegnet_b16"], machine)
-    both = json.loads((tmp_path / "networks.json").read_text())["rows"]
+    networks_speed(tmp_path / "networks_work.json", 1, ["hrsegnet_b16"], machine)
+    both = json.loads((tmp_path / "networks_work.json").read_text())["rows"]
     assert [row for row in both if row["name"] == "deeplabv3_tiny"] == rows and len(both) == 20
     partly = [row for row in both if (row["runtime"], row["name"]) != ("ncnn", "deeplabv3_tiny")]
     header, *lines = table(partly).splitlines()

@@ -1,4 +1,4 @@
-"""Masks of any program scored by the command line: the same code and numbers as test.py, and its mistakes."""
+"""Masks of any program scored by the command line: the same code and numbers as test_work.py, and its mistakes."""
 
 import json
 from pathlib import Path

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from prune.cli import compare, score, test
-from prune.config import VerdictLimits
 from prune.evaluation.comparison import BOTH_LOST, KEPT, LOST, MIOU_LOST, UNKNOWN, verdict
+from prune.evaluation.settings import VerdictLimits
 from prune.metrics.bootstrap import Interval
 from tests.cli.test_commands import error_of, tiny_model
 from tests.conftest import draw_label, make_data

@@ -12,14 +12,14 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from prune.api.views import chosen_class
 from prune.cli import inference, score
-from prune.cli.views import chosen_class
-from prune.config import InferenceConfig, parse
+from prune.cli.inference import InferenceOptions
+from prune.cli.verbs import parse
 from prune.data.labels import CRACK, S2DS, ClassSet
 from prune.data.preprocessing import Preprocessing
 from prune.deployment.export import Target
 from prune.deployment.export import export as write_export
-from prune.errors import UserError
 from prune.inference import gradcam
 from prune.inference import predictor as predict
 from prune.inference.gradcam import ASKED, cam_layer, class_heat, pixel_set, seg_grad_cam, shrink
@@ -29,7 +29,7 @@ from prune.models import build_model
 from prune.models.checkpoint import Network, load_checkpoint
 from prune.options import check, option
 from tests.cli.test_commands import error_of, tiny_model
-from tests.conftest import ROOT
+from tests.conftest import ROOT, refused
 
 RNG = np.random.default_rng(0)
 RED = np.array([[0, 1, 3], [2, 0, 1]], np.float32)
@@ -151,7 +151,7 @@ def test_the_network_is_left_as_it_was_even_when_it_fails(layer: str) -> None:
             seg_grad_cam(model, hand_image(), 1, "features")
     else:
         layer = "idle" if layer == "nothing run" else layer
-        with pytest.raises(UserError, match=f"--layer: expected one the prediction depends on; .* output of {layer}"):
+        with refused(f"--layer: expected one the prediction depends on; .* output of {layer}"):
             seg_grad_cam(model, hand_image(), 1, layer)
     assert state(model) == before and model.aux_classifier is head
 
@@ -175,12 +175,12 @@ def test_layers_are_named_and_must_give_feature_maps() -> None:
     network = predictor(build_model("deeplabv3_tiny", 2))
     assert cam_layer(network) == "backbone.layer4" and cam_layer(network, "classifier") == "classifier"
     message = "--layer: expected a module such as backbone.layer4.*; deeplabv3_tiny has no 'backbone.layr4'"
-    with pytest.raises(UserError, match=message):
+    with refused(message):
         cam_layer(network, "backbone.layr4")
     for name in ("aux_classifier.0", "", "x"):
-        with pytest.raises(UserError, match=f"has no '{name}'"):
+        with refused(f"has no '{name}'"):
             cam_layer(network, name)
-    with pytest.raises(UserError, match="expected one that gives feature maps .*, backbone gives OrderedDict"):
+    with refused("expected one that gives feature maps .*, backbone gives OrderedDict"):
         seg_grad_cam(network.network.model, torch.zeros(1, 3, 64, 64), 1, "backbone")
 
 
@@ -217,9 +217,9 @@ def test_the_class_is_crack_unless_another_is_named() -> None:
     other = ClassSet("other", ("none", "rust", "moss"), ((0, 0, 0),) * 3)
     assert [chosen_class(c, None) for c in (S2DS, CRACK, other)] == [6, 1, 1]
     assert chosen_class(S2DS, "corrosion") == 4 and chosen_class(CRACK, "background") == 0
-    with pytest.raises(UserError, match="--class: expected one of none, rust, moss, found 'crack'"):
+    with refused("--class: expected one of none, rust, moss, found 'crack'"):
         chosen_class(other, "crack")
-    assert parse(InferenceConfig, "", ["--class", "Corrosion"]).class_name == "Corrosion"
+    assert parse(InferenceOptions, "", ["--class", "Corrosion"]).class_name == "Corrosion"
 
 
 def test_a_flag_of_another_name_is_named_as_typed() -> None:
@@ -230,7 +230,7 @@ def test_a_flag_of_another_name_is_named_as_typed() -> None:
 
     assert parse(Config, "", ["--class=b", "--n", "2"]) == Config("b", 2)
     for config in (lambda: Config("c"), lambda: Config(amount=0)):
-        with pytest.raises(UserError, match="^--(class: expected one of a, b|n: expected at least 1), found"):
+        with refused("^--(class: expected one of a, b|n: expected at least 1), found"):
             check(config())
 
 
@@ -324,7 +324,7 @@ def test_an_export_gives_the_probabilities_of_the_network_without_pytorch(photos
         "import runpy, sys\n"
         "sys.modules.update(dict.fromkeys(['torch', 'torchvision', 'scipy', 'matplotlib', 'tqdm']))\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
-        f"runpy.run_path({str(ROOT / 'inference.py')!r}, run_name='__main__')\n"
+        f"runpy.run_path({str(ROOT / 'inference_work.py')!r}, run_name='__main__')\n"
     )
     command = [sys.executable, "box.py", "--state_dict", "a.onnx", *words]
     finished = subprocess.run(command, capture_output=True, text=True)

@@ -131,7 +131,7 @@ def test_a_damaged_program_is_one_line(exported: Path, here: Path) -> None:
     def mistake(parts: dict[str, Any]) -> str:
         with pytest.raises(UserError) as raised:
             load_predictor(changed(exported, parts, here / "net.pt2"))
-        return str(raised.value)
+        return raised.value.message
 
     assert "expected an exported program" in mistake({"data/weights/weight_0": b"short"})
     assert "expected an exported program" in mistake({GRAPH: b"{}"})

@@ -32,7 +32,7 @@ from prune.models import build_model
 from prune.models.checkpoint import Network
 from prune.models.unet import UNet
 from tests.cli.test_commands import error_of, tiny_model
-from tests.conftest import ROOT
+from tests.conftest import ROOT, refused
 
 BATCH = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
 ROUND_OFF = 1e-5
@@ -151,7 +151,7 @@ def test_bf16_is_refused_where_the_cpu_has_none(
     text = json.loads(model.get_rt_info([METADATA]).astype(str)) | {"precision": "bf16"}
     model.set_rt_info(json.dumps(text), [METADATA])
     openvino.save_model(model, "a.xml")
-    with pytest.raises(UserError, match=r"a\.xml of the precision bf16: expected a CPU that computes bfloat16"):
+    with refused(r"a\.xml of the precision bf16: expected a CPU that computes bfloat16"):
         load_predictor(Path("a.xml"))
     assert load_predictor(files["openvino fp32"]).card.precision == "fp32"
 

@@ -7,12 +7,12 @@ import torch
 import torch_pruning
 from torch import nn
 
-from prune.config import PruneConfig
 from prune.models import all_logits, build_model, without_auxiliary
 from prune.models.cost import count, measure_latency
 from prune.models.freezing import freeze
 from prune.models.summary import describe, layer_rows
 from prune.pruning.pruner import prune_model
+from prune.pruning.settings import PruneSettings
 
 CPU = torch.device("cpu")
 
@@ -60,7 +60,7 @@ def test_half_the_channels_are_a_quarter_of_the_full_network() -> None:
     torch.manual_seed(0)
     model: Any = build_model("deeplabv3_resnet101", 7)
     dense = count(model, (64, 64))
-    prune_model(model, PruneConfig(importance_type="Magnitude", p_value=1))
+    prune_model(model, PruneSettings(importance_type="Magnitude", p_value=1))
     parameters, macs = (new / old for new, old in zip(count(model, (64, 64)), dense, strict=True))
     assert 0.24 < parameters < 0.27 and 0.24 < macs < 0.27
 

@@ -11,11 +11,11 @@ from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional as F
 
-from prune.config import PruneConfig
-from prune.errors import UserError
 from prune.pruning.allocation import global_widths, local_widths, rounded
 from prune.pruning.importance import Criterion, Group, Magnitude, Member, Random, Taylor, make_criterion
 from prune.pruning.pruner import Hooks, _Graph, prune_model
+from prune.pruning.settings import PruneSettings
+from tests.conftest import refused
 
 
 def conv(weights: list[list[float]]) -> nn.Conv2d:
@@ -85,14 +85,14 @@ def test_taylor_maps_channels_of_a_concatenation() -> None:
 
 def test_taylor_refuses_missing_and_broken_gradients() -> None:
     layer = conv([[1.0]])
-    with pytest.raises(UserError, match="is not finite"):
+    with refused("is not finite"):
         Taylor().collect(nn.Sequential(layer), fill(layer, [[[float("inf")]]]))
     layer.zero_grad()
-    with pytest.raises(UserError, match="no gradient reached layer"):
+    with refused("no gradient reached layer"):
         Taylor().collect(nn.Sequential(layer), iter([None]))
-    with pytest.raises(UserError, match="is not finite"):
+    with refused("is not finite"):
         Taylor().collect(nn.Sequential(layer), fill(layer, [[[float("nan")]]]))
-    with pytest.raises(UserError, match="at least one labeled batch"):
+    with refused("at least one labeled batch"):
         Taylor().collect(nn.Sequential(layer), iter([]))
 
 
@@ -116,8 +116,8 @@ def test_random_follows_its_seed() -> None:
 
 
 def test_names_pick_criteria() -> None:
-    assert isinstance(make_criterion(PruneConfig(importance_type="taylor")), Taylor)
-    magnitude = make_criterion(PruneConfig(importance_type="MAGNITUDE", p_value=1))
+    assert isinstance(make_criterion(PruneSettings(importance_type="taylor")), Taylor)
+    magnitude = make_criterion(PruneSettings(importance_type="MAGNITUDE", p_value=1))
     assert isinstance(magnitude, Magnitude) and magnitude.p == 1
 
 
@@ -161,7 +161,7 @@ class HandMade(nn.Module):
 
 def groups_of(model: nn.Module) -> dict[str, Group]:
     """The groups of a network by the name of their first layer, as the pruner sees them."""
-    graph = _Graph(model, PruneConfig())
+    graph = _Graph(model, PruneSettings())
     return {graph.root_name(group): Group.of(group) for group in graph.groups()}
 
 
@@ -224,7 +224,7 @@ def three_layers() -> Any:
 )
 def test_exactly_the_expected_filters_are_kept(flags: dict[str, Any], first: list[int], second: list[int]) -> None:
     model = three_layers()
-    prune_model(model, PruneConfig(**{"importance_type": "Magnitude", "round_to": 1, **flags}))
+    prune_model(model, PruneSettings(**{"importance_type": "Magnitude", "round_to": 1, **flags}))
     assert model.backbone[0].weight[:, 0, 0, 0].tolist() == first
     assert model.backbone[1].weight.flatten(1).sum(1).tolist() == second
     assert model.backbone[1].weight.shape == (len(second), len(first), 1, 1)
@@ -245,7 +245,7 @@ def test_taylor_keeps_exactly_the_expected_channels(allocation: str, first: list
             layer.weight.grad = effect[None, :, None, None].expand_as(layer.weight).clone()
         yield
 
-    config = PruneConfig(importance_type="Taylor", allocation=allocation, round_to=1)
+    config = PruneSettings(importance_type="Taylor", allocation=allocation, round_to=1)
     outcome = prune_model(model, config, Hooks(gradients))
     removed = [outcome.removed_outputs[name][0] for name in ("backbone.0", "backbone.1")]
     assert removed == [sorted({0, 1, 2, 3} - set(kept)) for kept in (first, second)]

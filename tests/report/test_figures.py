@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
-from prune.errors import UserError
 from prune.report import figures
 from prune.report.charts import study_charts, training_curves
 from prune.report.figures import (
@@ -26,6 +25,7 @@ from prune.report.figures import (
     side_by_side,
 )
 from prune.report.png import write_png
+from tests.conftest import refused
 
 RNG = np.random.default_rng(0)
 SIZES = [(1, 1), (33, 700), (700, 33), (64, 64), (5, 1)]
@@ -222,7 +222,7 @@ def test_save_image_is_a_png_and_atomic(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(figures, "write_png", full)
-    with pytest.raises(UserError, match=r"cannot write .*a\.png: No space left on device"):
+    with refused(r"cannot write .*a\.png: No space left on device"):
         save_image(photo, path)
     assert path.read_bytes() == old and len(list(path.parent.iterdir())) == 1
 
@@ -255,7 +255,7 @@ def test_a_lossy_picture_looks_like_the_original(suffix: str, kind: str, tmp_pat
 
 
 def test_a_picture_too_large_for_its_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a\.webp: expected at most 16383 px a side, found 16384x1: use --format png"):
+    with refused(r"a\.webp: expected at most 16383 px a side, found 16384x1: use --format png"):
         save_image(np.zeros((1, 16384, 3), np.uint8), tmp_path / "a.webp")
     assert not list(tmp_path.iterdir())
 
@@ -267,7 +267,7 @@ def test_show_without_a_display_says_what_to_do(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(UserError, match=MESSAGE):
+    with refused(MESSAGE):
         show(picture(4, 4), "x")
 
 
@@ -275,7 +275,7 @@ def test_show_without_a_display_says_what_to_do(monkeypatch: pytest.MonkeyPatch)
 def test_a_display_without_a_window_toolkit_says_the_same(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     monkeypatch.setenv("DISPLAY", ":99")
     monkeypatch.setattr(matplotlib, "get_backend", lambda: backend)
-    with pytest.raises(UserError, match=MESSAGE):
+    with refused(MESSAGE):
         require_display()
 
 

@@ -12,12 +12,14 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
+from prune.benchmark import deploy
+from prune.benchmark import suites as benchmark_work
+from prune.benchmark.deploy import deploy_bounds, profile_table
 from prune.benchmark.layer_profile import OperatorTime, by_operator, onnx_layers, profile
 from prune.benchmark.machine import Peaks
-from prune.cli import benchmark, deploy
-from prune.cli.deploy import deploy_bounds, profile_table
-from prune.cli.speed import speed_bounds, table, with_shares
-from prune.config import BenchmarkConfig
+from prune.benchmark.networks import speed_bounds, table, with_shares
+from prune.cli import benchmark
+from prune.cli.benchmark import BenchmarkOptions
 from prune.errors import UserError
 from prune.inference.openvino import has_openvino_bf16, openvino_core
 from prune.models import build_model
@@ -238,25 +240,25 @@ def test_mistakes_in_the_report(here: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_a_single_suite_keeps_the_figures_of_the_others(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prune.benchmark.machine.measure_peaks", lambda *_: Peaks({"fp32": {"a": 200.0}}, 20.0))
-    config = BenchmarkConfig(suite="scores", score_size=64, score_repeats=1, output="bench.json")
-    (figure,) = benchmark.benchmark(config)
+    config = BenchmarkOptions(suite="scores", score_size=64, score_repeats=1, output="bench.json")
+    (figure,) = benchmark_work.benchmark(config)
     content = json.loads(Path("bench.json").read_text())
     assert [row["name"] for row in content["figures"]] == [figure.name]
     assert content["machine"]["peaks"] == {"fp32": 200.0}
     content["figures"] = [content["figures"][0] | {"name": "of another suite"}, content["figures"][0] | {"value": -1}]
     Path("bench.json").write_text(json.dumps(content))
-    (figure,) = benchmark.benchmark(config)
+    (figure,) = benchmark_work.benchmark(config)
     other, own = json.loads(Path("bench.json").read_text())["figures"]
     assert other["name"] == "of another suite" and (own["name"], own["value"]) == (figure.name, figure.value)
     content["machine"]["cores"] = 1000
     Path("bench.json").write_text(json.dumps(content))
-    benchmark.benchmark(config)
+    benchmark_work.benchmark(config)
     assert len(json.loads(Path("bench.json").read_text())["figures"]) == 1
 
 
 @pytest.mark.slow
 def test_deployment_of_a_tiny_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prune.cli.deploy._network", lambda ratio: Network(tiny(ratio), "deeplabv3_tiny"))
+    monkeypatch.setattr("prune.benchmark.deploy._network", lambda ratio: Network(tiny(ratio), "deeplabv3_tiny"))
     machine = {"device": "some CPU", "kind": "avx2", "threads": 1, "peaks": {"fp32": 100.0, "int8": 400.0}}
     figures = deploy.deploy(tmp_path / "deploy.json", 64, 1, machine)
     # Too small to be held to a share in float32; what is left is INT8, the ratio and the memory.

@@ -10,13 +10,13 @@ from openpyxl import Workbook, load_workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
 from prune.data.labels import S2DS
-from prune.errors import UserError
 from prune.evaluation.content import Conditions
 from prune.files import write_json
 from prune.metrics.confusion import Scores, blank
 from prune.metrics.crack import CrackSettings
 from prune.report.workbook import write_workbook
 from prune.tables import markdown_table, text_table, write_csv
+from tests.conftest import refused
 
 
 def result() -> dict[str, Any]:
@@ -229,7 +229,7 @@ def test_a_full_disk_leaves_the_old_workbook(tmp_path: Path, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Workbook, "save", full)
-    with pytest.raises(UserError, match=r"cannot write .*a\.xlsx: No space left on device"):
+    with refused(r"cannot write .*a\.xlsx: No space left on device"):
         write_workbook(result(), path)
     assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
 
@@ -263,5 +263,5 @@ def test_write_csv(tmp_path: Path) -> None:
     path = write_csv(["name", "IoU"], [["a, b", 0.1], ["c", None]], tmp_path / "new" / "t.csv")
     assert path.read_bytes() == b'name,IoU\n"a, b",0.1\nc,\n'
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot create the folder"):
+    with refused("cannot create the folder"):
         write_csv(["name"], [], tmp_path / "file" / "t.csv")

@@ -11,28 +11,27 @@ import pytest
 import torch
 
 from prune.cli import prune
-from prune.cli.journal import Journal
-from prune.cli.train import train
-from prune.config import TrainConfig
+from prune.cli.train import TrainOptions, train
 from prune.data.labels import S2DS, ClassSet
-from prune.errors import TrainingDiverged, UserError
+from prune.errors import TrainingDiverged
 from prune.files import locked
 from prune.models import build_model, mode, without_auxiliary
 from prune.models.checkpoint import load_checkpoint
 from prune.models.freezing import freeze, unfreeze
 from prune.models.pretrained import initialize, load_matching
+from prune.studies.journal import Journal
 from prune.training import loop as fit
 from prune.training.loop import chosen_monitor, monitored
 from prune.training.schedule import Plateau, lr_factor
 from prune.training.step import Stepper
-from tests.conftest import ROOT, TINY, command
+from tests.conftest import ROOT, TINY, command, refused
 
 SMALL = {"model": "deeplabv3_tiny", "crop_size": 64, "batch_size": 4, "workers": 0, "weights": "none"}
 SMALL |= {"amp": "off", "channels_last": True}  # auto is measured, and may differ from training to training
 
 
-def run(data: Path, name: str, **changed: object) -> TrainConfig:
-    return TrainConfig(
+def run(data: Path, name: str, **changed: object) -> TrainOptions:
+    return TrainOptions(
         **{"train_dir": str(data / "train"), "val_dir": str(data / "val"), "name": name, **SMALL, **changed}
     )  # type: ignore[arg-type]
 
@@ -95,7 +94,7 @@ def test_a_killed_run_resumes_to_the_same_history(data: Path, here: Path) -> Non
 
 def test_resume_refuses_other_settings(data: Path, here: Path) -> None:
     train(run(data, "a", epochs=1))
-    with pytest.raises(UserError, match=r"--resume: --lr was 0.0005 when .*last.pth was made, found 0.1"):
+    with refused(r"--resume: --lr was 0.0005 when .*last.pth was made, found 0.1"):
         train(run(data, "a", epochs=1, lr=0.1, resume=True))
 
 
@@ -141,14 +140,14 @@ def test_a_diverging_run_leaves_the_earlier_model_as_it_was(
         return 0.5
 
     monkeypatch.setattr(fit, "train_one_epoch", diverging)
-    with pytest.raises(TrainingDiverged, match=message):
+    with refused(message):
         train(run(data, "a", epochs=2, force=True))
     assert model.read_bytes() == before and not Path("results/runs/a/last.pth").exists()
 
 
 def test_a_far_too_large_learning_rate_never_reaches_the_model_file(data: Path, here: Path) -> None:
     settings = {"epochs": 3, "lr": 1e30, "optimizer": "sgd", "warmup_epochs": 0, "clip": 0.0}
-    with pytest.raises(TrainingDiverged, match="try a smaller --lr"):
+    with refused("try a smaller --lr"):
         train(run(data, "a", **settings))
     assert not Path("results/models/a.pth").exists()
 
@@ -159,18 +158,18 @@ def test_a_name_is_used_twice_only_when_told_to(data: Path, here: Path) -> None:
     refusal = (
         "results/models/a.pth exists: choose another NAME, continue that run with --resume, or replace it with --force"
     )
-    with pytest.raises(UserError, match=refusal):
+    with refused(refusal):
         train(run(data, "a", epochs=1, seed=1))
     assert model.read_bytes() == before
     result = train(run(data, "a", epochs=2, seed=1, force=True))
     assert result.progress.epoch == 2 and len(history("a")) == 2 and model.read_bytes() != before
     assert train(run(data, "a", epochs=2, seed=1, resume=True)).progress.epoch == 2
     model.rename(model.with_name("b.pth"))
-    with pytest.raises(UserError, match="results/runs/a/last.pth exists: choose another NAME"):
+    with refused("results/runs/a/last.pth exists: choose another NAME"):
         train(run(data, "a", epochs=2, seed=1))
-    with pytest.raises(UserError, match="--resume: results/models/a.pth, the best epoch so far, is gone: .*--force"):
+    with refused("--resume: results/models/a.pth, the best epoch so far, is gone: .*--force"):
         train(run(data, "a", epochs=2, seed=1, resume=True))
-    with pytest.raises(UserError, match="--resume: results/models/b.pth exists and .*b/last.pth does not: .*--force"):
+    with refused("--resume: results/models/b.pth exists and .*b/last.pth does not: .*--force"):
         train(run(data, "b", epochs=1, resume=True))
 
 
@@ -193,9 +192,9 @@ def test_a_forced_run_that_is_interrupted_does_not_resume_the_one_it_replaced(
 
 def test_two_trainings_of_one_name_do_not_mix(data: Path, here: Path) -> None:
     with locked(Path("results/models/a.pth")):
-        with pytest.raises(UserError, match="results/models/a.pth is being made by another process: wait for it or"):
+        with refused("results/models/a.pth is being made by another process: wait for it or"):
             train(run(data, "a", epochs=1))
-        with pytest.raises(UserError, match="results/models/a.pth is being made by another process"):
+        with refused("results/models/a.pth is being made by another process"):
             prune.main(["--model_name", "a", "--model", "deeplabv3_tiny", "--data_dir", str(data)])
     assert not Path("results/models/a.pth").exists() and not Path("results/runs/a").exists()
 
@@ -213,7 +212,7 @@ def test_a_journal_replaces_what_it_made_and_nothing_else(data: Path, here: Path
     model.unlink()
     notes.run(model, "train.py", *words, 2)
     assert model.exists()
-    with pytest.raises(UserError, match="results/models/a.pth exists: choose another NAME"):
+    with refused("results/models/a.pth exists: choose another NAME"):
         Journal(Path("other.json"), data).run(model, "train.py", *words, 2)
 
 
@@ -229,7 +228,7 @@ def test_the_default_score_follows_from_the_classes() -> None:
     spalls = ClassSet("spalls", ("Background", "Spalling"), ((0, 0, 0), (255, 0, 0)))
     assert (chosen_monitor("auto", S2DS), chosen_monitor("auto", spalls)) == ("miou_crack", "miou")
     assert (chosen_monitor("loss", S2DS), chosen_monitor("miou", spalls)) == ("loss", "miou")
-    with pytest.raises(UserError, match="--monitor crack_iou: expected a class crack, found Background, Spalling"):
+    with refused("--monitor crack_iou: expected a class crack, found Background, Spalling"):
         chosen_monitor("crack_iou", spalls)
 
 
@@ -265,10 +264,10 @@ def test_a_best_epoch_without_cracks_is_said_loudly(data: Path, here: Path, monk
 
 
 def test_a_warm_up_shorter_than_the_training_is_chosen_and_a_longer_one_refused(data: Path, here: Path) -> None:
-    assert [TrainConfig(epochs=epochs).warmup for epochs in (1, 5, 10, 100)] == [0.1, 0.5, 1.0, 1.0]
-    assert TrainConfig(epochs=5, warmup_epochs=2).warmup == 2 and TrainConfig(epochs=1, warmup_epochs=0).warmup == 0
-    with pytest.raises(UserError, match="--warmup_epochs: expected less than --epochs 7, found 7"):
-        TrainConfig(epochs=7, warmup_epochs=7)
+    assert [TrainOptions(epochs=epochs).warmup for epochs in (1, 5, 10, 100)] == [0.1, 0.5, 1.0, 1.0]
+    assert TrainOptions(epochs=5, warmup_epochs=2).warmup == 2 and TrainOptions(epochs=1, warmup_epochs=0).warmup == 0
+    with refused("--warmup_epochs: expected less than --epochs 7, found 7"):
+        TrainOptions(epochs=7, warmup_epochs=7)
 
 
 def test_early_stopping_ends_after_patience(data: Path, here: Path) -> None:
@@ -323,7 +322,7 @@ def test_without_a_network_the_weights_fall_back_and_say_so(monkeypatch: pytest.
     model = build_model("deeplabv3_tiny", 7)
     said = initialize(model, "deeplabv3_resnet101", "auto")
     assert said.startswith("random weights: neither COCO nor ImageNet weights can be downloaded (no route to host)")
-    with pytest.raises(UserError, match="--weights coco: cannot be downloaded"):
+    with refused("--weights coco: cannot be downloaded"):
         initialize(model, "deeplabv3_resnet101", "coco")
     state = {**build_model("deeplabv3_tiny", 21).state_dict()}
     monkeypatch.setattr(pretrained, "sources", lambda architecture: {"coco": ("COCO", lambda: state)})
@@ -384,13 +383,13 @@ def test_schedules_are_functions_of_the_step() -> None:
     ],
 )
 def test_settings_are_checked(flags: dict[str, object], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        TrainConfig(**flags)  # type: ignore[arg-type]
+    with refused(message):
+        TrainOptions(**flags)  # type: ignore[arg-type]
 
 
 def test_a_set_of_one_image_is_refused(data: Path, here: Path) -> None:
     from tests.conftest import make_data
 
     make_data(here / "one", (1, 1, 1))
-    with pytest.raises(UserError, match="expected at least 2 images to train on, found 1"):
+    with refused("expected at least 2 images to train on, found 1"):
         train(run(here / "one", "a"))

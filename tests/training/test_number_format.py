@@ -8,9 +8,13 @@ import pytest
 import torch
 
 from prune import number_format as module
-from prune.cli import prune, train
-from prune.config import InferenceConfig, PruneConfig, TestConfig, TrainConfig, parse
-from prune.errors import UserError
+from prune.api import train
+from prune.cli import prune
+from prune.cli.inference import InferenceOptions
+from prune.cli.prune import PruneOptions
+from prune.cli.test import TestOptions
+from prune.cli.train import TrainOptions
+from prune.cli.verbs import parse
 from prune.models.checkpoint import load_checkpoint
 from prune.models.torch_file import read_torch, write_torch
 from prune.number_format import (
@@ -25,6 +29,7 @@ from prune.number_format import (
     probe,
 )
 from prune.training.loop import stored_numbers
+from tests.conftest import refused
 from tests.training.test_loop import history, run
 
 CPU = torch.device("cpu")
@@ -78,7 +83,7 @@ def test_scores_and_pictures_are_made_in_float32_without_measuring(monkeypatch: 
         raise AssertionError("measured")
 
     monkeypatch.setattr(module, "measured_speeds", fail)
-    for config in (TestConfig(), InferenceConfig()):
+    for config in (TestOptions(), InferenceOptions()):
         found = evaluation_format(config.amp, config.channels_last, CPU)
         assert (found.autocast, found.channels_last) == (None, True)
     assert not evaluation_format("off", False, CPU).channels_last
@@ -138,14 +143,14 @@ def test_a_probe_runs_and_keeps_the_random_state(candidate: Candidate) -> None:
 def test_the_switch_is_read_as_people_type_it(capsys: pytest.CaptureFixture[str]) -> None:
     for words, value in (([], "auto"), (["auto"], "auto"), (["False"], False), (["on"], True), (["no"], False)):
         flags = ["--channels_last", *words] if words else []
-        for kind in (TrainConfig, PruneConfig, TestConfig, InferenceConfig):
+        for kind in (TrainOptions, PruneOptions, TestOptions, InferenceOptions):
             assert parse(kind, "", flags).channels_last == value
-    assert parse(TrainConfig, "", ["--channels_last"]).channels_last is True
+    assert parse(TrainOptions, "", ["--channels_last"]).channels_last is True
     with pytest.raises(SystemExit):
-        parse(TrainConfig, "", ["--channels_last", "maybe"])
+        parse(TrainOptions, "", ["--channels_last", "maybe"])
     assert "--channels_last: expected auto, True or False, found 'maybe'" in capsys.readouterr().err
-    with pytest.raises(UserError, match="--channels_last: expected one of auto, True, False, found 'sometimes'"):
-        TrainConfig(channels_last="sometimes")
+    with refused("--channels_last: expected one of auto, True, False, found 'sometimes'"):
+        TrainOptions(channels_last="sometimes")
 
 
 def test_a_resumed_run_repeats_its_number_format(
@@ -192,7 +197,7 @@ def test_a_stored_number_format_is_checked(here: Path) -> None:
     write_torch({}, last)
     assert stored_numbers(last) is None  # a run of an older version: chosen anew
     write_torch({"number_format": record | {"autocast": "posit8"}}, last)
-    with pytest.raises(UserError, match="last.pth: expected the number format float32, bfloat16, float16, found {"):
+    with refused("last.pth: expected the number format float32, bfloat16, float16, found {"):
         stored_numbers(last)
 
 

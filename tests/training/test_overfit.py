@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from prune.config import TrainConfig
+from prune.cli.train import TrainOptions
 from prune.data.labels import CRACK, S2DS
 from prune.data.preprocessing import Preprocessing
 from prune.metrics.confusion import Scores
@@ -98,13 +98,13 @@ def test_a_network_learns_eight_photographs_by_heart(name: str, batches: dict[bo
     model = build_model(name, len(CRACK))
     initialize(model, name, "none")
     step = Stepper(model, make_loss("ce_dice"), torch.device("cpu"))
-    optimizer = make_optimizer(model, TrainConfig(lr=LEARNING_RATE, weight_decay=0.0))
+    optimizer = make_optimizer(model, TrainOptions(lr=LEARNING_RATE, weight_decay=0.0))
     model.train()
     scores: list[float] = []
     for number in range(1, STEPS + 1):
         optimizer.zero_grad()
         step(batch).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), TrainConfig.clip)
+        nn.utils.clip_grad_norm_(model.parameters(), TrainOptions.clip)
         optimizer.step()
         if number % EVERY == 0:
             scores.append(crack_iou(model, *batch))

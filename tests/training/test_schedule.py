@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from prune.cli.train import train
-from prune.config import TrainConfig
+from prune.api.train import train
+from prune.cli.train import TrainOptions
 from prune.training.loop import history_row
 from prune.training.schedule import Plateau, lr_factor
 
@@ -66,7 +66,7 @@ def test_a_resumed_plateau_goes_on_where_it_was(data: Path, here: Path, monkeypa
         settings |= {"scheduler": "plateau", "plateau_patience": 1, "plateau_factor": 0.5, "min_lr": 0.2, "lr": 1.0}
         settings |= {"epochs": 6, "warmup_epochs": 0.0, "optimizer": "sgd", "momentum": 0.0, "augment": "none"}
         folders = {"train_dir": str(data / "train"), "val_dir": str(data / "val")}
-        train(TrainConfig(name=name, resume=resume, **folders, **settings))  # type: ignore[arg-type]
+        train(TrainOptions(name=name, resume=resume, **folders, **settings))  # type: ignore[arg-type]
         with open(f"results/runs/{name}/history.csv", encoding="utf-8") as file:
             return [float(row["lr"]) for row in csv.DictReader(file)]
 

@@ -8,7 +8,7 @@ from typing import Any
 from prune.benchmark.compare import ContestRow, as_dicts, contest, with_shares
 from prune.benchmark.entries import open_contender
 from prune.benchmark.machine import machine_kind, measured_machine
-from prune.config import BenchmarkConfig
+from prune.cli.benchmark import BenchmarkOptions
 from prune.files import BENCHMARKS, check_writable, write_json
 from prune.hardware import choose_device, set_threads, versions
 from prune.report.charts import latency_chart
@@ -63,7 +63,7 @@ def _cells(row: ContestRow) -> list[Any]:
     ]
 
 
-def run_contest(config: BenchmarkConfig) -> ContestResult:
+def run_contest(config: BenchmarkOptions) -> ContestResult:
     """Time the named networks and write JSON, CSV and a chart.
 
     Raises:

@@ -68,9 +68,9 @@ class Journal:
         try:
             self.run(product, script, *arguments)
         except UserError as error:
-            self.steps[-1] |= {"error": str(error), "seconds": 0.0}
-            print(f"  {error}")
-            return str(error)
+            self.steps[-1] |= {"error": error.message, "seconds": 0.0}
+            print(f"  {error.message}")
+            return error.message
         return ""
 
     def published(self) -> str:

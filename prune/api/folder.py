@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prune.cli.views import Seen, Subject, draw, look
-from prune.config import InferenceConfig
+from prune.api.views import Seen, Subject, draw, look
+from prune.cli.inference import InferenceOptions
 from prune.data.images import image_size, read_image
 from prune.data.labels import ClassSet
 from prune.errors import UserError
@@ -48,7 +48,7 @@ class Shot:
 class Steps:
     """What happens to a photograph, step by step; each is a stage of the pipeline."""
 
-    config: InferenceConfig
+    config: InferenceOptions
     subject: Subject
     classes: ClassSet
     networks: Gate[Predictor]
@@ -95,7 +95,7 @@ def _pixels(shot: Shot) -> int:
     return height * width
 
 
-def segmented(shots: Sequence[Shot], config: InferenceConfig, subject: Subject, replicas: Replicas) -> Iterator[Shot]:
+def segmented(shots: Sequence[Shot], config: InferenceOptions, subject: Subject, replicas: Replicas) -> Iterator[Shot]:
     """The photographs, done, in their order; reading, networks and writing overlap.
 
     Pictures and counts do not depend on the number of networks and threads, as far as the runtime's own results do not.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.config import InferenceConfig
+from prune.cli.inference import InferenceOptions
 from prune.data.labels import ClassSet
 from prune.errors import UserError
 from prune.inference.predictor import Predictor
@@ -61,7 +61,7 @@ def chosen_class(classes: ClassSet, name: str | None) -> int:
     return min(1, len(classes) - 1) if found is None else found
 
 
-def choose(config: InferenceConfig, predictor: Predictor) -> Subject:
+def choose(config: InferenceOptions, predictor: Predictor) -> Subject:
     """What the flags ask for, checked against the network before any photograph is read.
 
     Raises:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prune.config import DataOptions
 from prune.data.find_split import Split, default_data, find_places, find_split
 from prune.data.labels import ClassSet
+from prune.data.settings import DataOptions
 from prune.data.split_folders import descend
 from prune.errors import UserError
 from prune.files import locked
@@ -158,4 +158,4 @@ def open_lineage_split(config: DataOptions, folder: str | None, role: str, netwo
     try:
         return open_split(source.reading if plain else config, source.folder, role, network.classes)
     except UserError as error:
-        raise UserError(f"{error} (the data of the lineage of {network.file}; {flag} names others)") from error
+        raise UserError(f"{error.message} (the data of the lineage of {network.file}; {flag} names others)") from error

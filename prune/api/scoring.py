@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from prune.config import ScoringOptions
 from prune.evaluation.content import Conditions, described
+from prune.evaluation.settings import ScoringSettings
 from prune.files import write_json
 from prune.hardware import choose_device, machine_facts, versions
 from prune.metrics.crack import CrackSettings
@@ -105,12 +105,12 @@ def _crack_lines(crack: dict[str, Any]) -> list[str]:
     return lines
 
 
-def crack_settings(config: ScoringOptions) -> CrackSettings:
+def crack_settings(config: ScoringSettings) -> CrackSettings:
     """What is counted, from the flags."""
     return CrackSettings(config.tolerances, config.f1_tolerances, config.boundary_px, config.protocol)
 
 
-def conditions(config: ScoringOptions, images: str) -> Conditions:
+def conditions(config: ScoringSettings, images: str) -> Conditions:
     """Under what conditions is scored; ``images`` says what part of them."""
     return Conditions(crack_settings(config), images, config.mm_per_pixel or "", config.seed)
 
@@ -121,7 +121,7 @@ def now() -> str:
 
 
 def run_facts(
-    config: ScoringOptions, data: dict[str, Any], seconds: dict[str, float], started: str, device: str = "cpu"
+    config: ScoringSettings, data: dict[str, Any], seconds: dict[str, float], started: str, device: str = "cpu"
 ) -> dict[str, Any]:
     """Provenance: when, with what arguments, on which data and machine, by which versions."""
     return {

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from prune.benchmark.deploy import LARGE_MACS, SHARE_BOUND
 from prune.benchmark.entries import open_contender, split_name
 from prune.benchmark.figures import Figure
 from prune.benchmark.latency import throughput, time_predictors
 from prune.benchmark.machine import gmacs_per_second, share_of_peak, stored_rows
-from prune.cli.deploy import LARGE_MACS, SHARE_BOUND
-from prune.config import PruneConfig
 from prune.data.labels import CRACK
 from prune.deployment.export import Target, export
 from prune.files import file_mib, write_json
@@ -26,6 +25,7 @@ from prune.models import ARCHITECTURES, architecture, build_model
 from prune.models.checkpoint import Network
 from prune.models.cost import count
 from prune.pruning.pruner import prune_model
+from prune.pruning.settings import PruneSettings
 from prune.report.network_charts import speed_chart
 from prune.tables import text_table, write_csv
 
@@ -42,7 +42,9 @@ def _network(name: str, ratio: int) -> Network:
     torch.manual_seed(0)
     model = build_model(name, len(CRACK), auxiliary=False)
     if ratio:
-        prune_model(model, PruneConfig(pruning_ratio=ratio, importance_type="Magnitude", p_value=1, recalibrate=False))
+        prune_model(
+            model, PruneSettings(pruning_ratio=ratio, importance_type="Magnitude", p_value=1, recalibrate=False)
+        )
     return Network(model.eval(), name, CRACK)
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from prune.api.predict import infer
 from prune.benchmark.figures import Figure
-from prune.cli.inference import infer
-from prune.config import InferenceConfig
+from prune.cli.inference import InferenceOptions
 from prune.data.images import read_image
 from prune.data.labels import CRACK
 from prune.data.preprocessing import Preprocessing
@@ -112,7 +112,7 @@ def alone(predictors: Sequence[Predictor], batches: Sequence[NDArray[np.float32]
 
 def folder_rate(job: Job, network: Path, photos: Path, output: Path) -> float:
     """Photographs per second of ``inference.py`` on a folder, loading and choosing the networks not counted."""
-    config = InferenceConfig(
+    config = InferenceOptions(
         state_dict=str(network),
         image=str(photos),
         mode=job.mode,

@@ -7,13 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from prune.config import TARGETS, PruneConfig
+from prune.cli.prune import PruneOptions
 from prune.errors import UserError
 from prune.hardware import choose_device
 from prune.models.checkpoint import Network
 from prune.models.cost import measure_latency
 from prune.options import parse_amount
 from prune.pruning.report import Cost, WidthRow, layer_widths
+from prune.pruning.settings import TARGETS
 from prune.pruning.target_search import (
     Budget,
     DivisorTable,
@@ -28,7 +29,7 @@ from prune.pruning.target_search import (
 from prune.pruning.width_estimate import Trials
 
 Measure = Callable[[nn.Module, tuple[int, int], str], float]
-"""ms per image of a network, for an input of (height, width) px, on a runtime of ``prune.config.RUNTIMES``."""
+"""ms per image of a network, for an input of (height, width) px, on a runtime of ``prune.pruning.settings.RUNTIMES``."""
 DIVISORS = (1, 4, 8, 16, 32)
 """What ``--round_to auto`` chooses from."""
 REPEATS = 3
@@ -42,7 +43,7 @@ class Plan:
     ``expected`` holds the widths the search counted with and ``wishes`` the target's flags, empty without a target.
     """
 
-    config: PruneConfig
+    config: PruneOptions
     budget: Budget | None = None
     divisors: DivisorTable | None = None
     expected: list[WidthRow] = field(default_factory=list)
@@ -68,7 +69,7 @@ class Plan:
         return [f"{len(differing)} layers got other widths than the search counted with, the first: {differing[0]}"]
 
 
-def measure_on(network: Network, config: PruneConfig) -> Measure:
+def measure_on(network: Network, config: PruneOptions) -> Measure:
     """How networks like ``network`` are timed: PyTorch on ``--device``, the other runtimes on this machine's CPU."""
 
     def measure(model: nn.Module, size: tuple[int, int], runtime: str) -> float:
@@ -81,7 +82,7 @@ def measure_on(network: Network, config: PruneConfig) -> Measure:
     return measure
 
 
-def _target(config: PruneConfig, trials: Trials) -> Target | None:
+def _target(config: PruneOptions, trials: Trials) -> Target | None:
     """The target in MACs, parameters or ms; a share is one of the network as it is."""
     name = config.target
     if name is None:
@@ -95,7 +96,7 @@ def _target(config: PruneConfig, trials: Trials) -> Target | None:
     return Target(name.removeprefix("target_"), f"--{name} {given}", amount * dense if share else amount)
 
 
-def _search(target: Target, config: PruneConfig, trials: Trials, divisor: int, measure: Measure) -> Found:
+def _search(target: Target, config: PruneOptions, trials: Trials, divisor: int, measure: Measure) -> Found:
     """The ratio for ``target`` with widths in multiples of ``divisor``."""
     top, limit = config.max_pruning_ratio, f" with --round_to {divisor}"
     if target.quantity != "latency_ms":
@@ -111,7 +112,7 @@ def _search(target: Target, config: PruneConfig, trials: Trials, divisor: int, m
     return search_measured(cost, target, bottom, top, limit)
 
 
-def _choose_divisor(config: PruneConfig, trials: Trials, ratio: float, measure: Measure) -> DivisorTable:
+def _choose_divisor(config: PruneOptions, trials: Trials, ratio: float, measure: Measure) -> DivisorTable:
     """Time the divisors at ``ratio`` percent; those that give the same widths are one contender."""
     same: dict[tuple[int, ...], list[int]] = {}
     for divisor in DIVISORS:
@@ -129,7 +130,7 @@ def _choose_divisor(config: PruneConfig, trials: Trials, ratio: float, measure: 
     return DivisorTable(config.runtime, ratio, rows)
 
 
-def _budget(target: Target, found: Found, config: PruneConfig, divisor: int, trials: Trials) -> Budget:
+def _budget(target: Target, found: Found, config: PruneOptions, divisor: int, trials: Trials) -> Budget:
     limit = f"that widths in multiples of {divisor} allow up to ratio {config.max_pruning_ratio:g} %"
     limit += "; a smaller --round_to comes closer" if divisor > 1 else ""
     if target.quantity == "latency_ms":
@@ -138,7 +139,7 @@ def _budget(target: Target, found: Found, config: PruneConfig, divisor: int, tri
     return Budget(target, found.value, found.ratio, limit, runtime, found.tried)
 
 
-def _hit(target: Target, config: PruneConfig, trials: Trials, measure: Measure, table: DivisorTable | None) -> Plan:
+def _hit(target: Target, config: PruneOptions, trials: Trials, measure: Measure, table: DivisorTable | None) -> Plan:
     """The plan that meets ``target`` as closely as ``config`` allows."""
     found = _search(target, config, trials, config.divisor, measure)
     budget = _budget(target, found, config, config.divisor, trials)
@@ -149,7 +150,7 @@ def _hit(target: Target, config: PruneConfig, trials: Trials, measure: Measure, 
     return Plan(chosen, budget, table, trials.layers(found.ratio, config.divisor), wishes)
 
 
-def plan(network: Network, config: PruneConfig, measure: Measure | None = None) -> Plan:
+def plan(network: Network, config: PruneOptions, measure: Measure | None = None) -> Plan:
     """Search the pruning ratio for the target and the fastest divisor, where ``config`` asks for them.
 
     Works on copies, writes nothing and takes no gradients. With both wishes, divisors are compared at the ratio that
@@ -166,7 +167,7 @@ def plan(network: Network, config: PruneConfig, measure: Measure | None = None) 
     if config.target is None and config.round_to != "auto":
         return Plan(config)
     if config.target is None and not config.pruning_ratio:
-        return Plan(dataclasses.replace(config, round_to=PruneConfig.round_to))
+        return Plan(dataclasses.replace(config, round_to=PruneOptions.round_to))
     measure = measure or measure_on(network, config)
     trials = Trials(network.model, (config.latency_size, config.latency_size))
     target, table = _target(config, trials), None

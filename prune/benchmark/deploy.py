@@ -13,7 +13,6 @@ from tqdm import tqdm
 from prune.benchmark.compare import as_dicts, contest, with_shares
 from prune.benchmark.figures import Figure
 from prune.benchmark.layer_profile import OperatorTime, profile
-from prune.config import PruneConfig
 from prune.data.labels import S2DS
 from prune.deployment.export import FORMATS, Target, export
 from prune.files import write_json, write_text
@@ -22,6 +21,7 @@ from prune.inference.openvino import has_openvino_bf16
 from prune.models import build_model
 from prune.models.checkpoint import Network, save_checkpoint
 from prune.pruning.pruner import prune_model
+from prune.pruning.settings import PruneSettings
 from prune.report.charts import latency_chart
 from prune.tables import markdown_table, write_csv
 
@@ -48,7 +48,7 @@ def _network(channel_ratio: int) -> Network:
     torch.manual_seed(0)
     model = build_model("deeplabv3_resnet101", len(S2DS), auxiliary=False)
     if channel_ratio:
-        settings = PruneConfig(
+        settings = PruneSettings(
             pruning_ratio=channel_ratio, importance_type="Magnitude", p_value=1, round_to=ROUND_TO, recalibrate=False
         )
         prune_model(model, settings)

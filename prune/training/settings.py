@@ -1,0 +1,77 @@
+"""What a training may be told."""
+
+from dataclasses import dataclass
+
+from prune.data.settings import CLASS_SETS, DataOptions
+from prune.errors import UserError
+from prune.options import AMPS, DEVICES, LOSSES, SWITCH, check, option
+
+AUGMENTATIONS = ("full", "flips", "none")
+MONITORS = ("auto", "miou_crack", "miou", "miou_defects", "crack_iou", "crack_lt_iou_4", "loss")
+DEFAULT_MODEL = "deeplabv3_resnet101"
+
+
+@dataclass(frozen=True)
+class TrainSettings(DataOptions):
+    """How a network is trained."""
+
+    model: str | None = option(None, f"network, see python -m prune models; none: {DEFAULT_MODEL}")
+    classes: str = option("auto", "what to learn; auto: what the labels hold", choices=("auto", *CLASS_SETS))
+    weights: str = option("auto", "start from", choices=("auto", "coco", "imagenet", "none"))
+    train_pruned_fully: bool = option(True, "with --pruned_model: train all layers, False trains the heads only")
+    keep_feature_extract: bool = option(False, "freeze the backbone, batch norm included")
+    epochs: int = option(100, "passes over the training data", low=1)
+    batch_size: int = option(8, "crops per step", low=2)
+    crop_size: int = option(512, "side of the square training crops in px", low=32)
+    scale_min: float = option(0.5, "smallest random zoom", low=0.05)
+    scale_max: float = option(2.0, "largest random zoom", low=0.05)
+    augment: str = option("full", "variation of the crops besides zoom", choices=AUGMENTATIONS)
+    loss: str = option("ce_dice", "training loss", choices=LOSSES)
+    focal_gamma: float = option(2.0, "of the focal losses: larger = what is right already counts less", low=0)
+    class_weights: str = option("none", "none, inverse, sqrt_inverse, crack=2 or one number per class")
+    aux_weight: float = option(0.4, "weight of the auxiliary head's loss", low=0)
+    optimizer: str = option("adamw", "optimizer", choices=("adam", "adamw", "sgd"))
+    lr: float = option(5e-4, "peak learning rate", low=0)
+    weight_decay: float = option(1e-4, "weight decay", low=0)
+    momentum: float = option(0.9, "momentum of sgd", low=0)
+    scheduler: str = option("poly", "learning rate over time", choices=("plateau", "poly", "cosine", "constant"))
+    poly_power: float = option(0.9, "poly: exponent of the remaining share of steps", low=0)
+    plateau_patience: int = option(5, "plateau: epochs without a lower validation loss before a cut", low=0)
+    plateau_factor: float = option(0.1, "plateau: what a cut multiplies the learning rate by", low=0)
+    min_lr: float = option(1e-8, "plateau: lowest learning rate", low=0)
+    warmup_epochs: float | None = option(
+        None, "epochs of linear warm-up; default: 1, of fewer than 10 --epochs a tenth", low=0
+    )
+    accumulate: int = option(1, "batches per optimizer step", low=1)
+    clip: float = option(5.0, "largest gradient norm, 0 = no clipping", low=0)
+    monitor: str = option(
+        "auto",
+        "validation score of the best epoch; miou_crack: mean of miou and crack_lt_iou_4, of miou alone where no crack is "
+        "labeled or predicted; auto: miou_crack where the classes hold a crack, else miou",
+        choices=MONITORS,
+    )
+    patience: int = option(30, "stop after this many epochs without a better score, 0 = never", low=0)
+    val_images: int = option(0, "validation images the best epoch is chosen on, spread over all; 0 = all", low=0)
+    amp: str = option("auto", "autocast; auto: on CPUs what is measured to be fastest, else bf16 or fp16", choices=AMPS)
+    channels_last: bool | str = option(
+        "auto", "memory format channels_last; auto: what is measured to be faster", choices=SWITCH
+    )
+    device: str = option("auto", DEVICES)
+    threads: int = option(0, "CPU threads, 0 = all cores", low=0)
+    workers: int = option(2, "data loading processes, 0 = none", low=0)
+    cache: bool = option(False, "keep decoded images in RAM")
+    seed: int = option(0, "seed of everything random", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
+            raise UserError(f"--warmup_epochs: expected less than --epochs {self.epochs}, found {self.warmup_epochs:g}")
+        if self.scale_max < self.scale_min:
+            raise UserError(f"--scale_max: expected at least --scale_min {self.scale_min}, found {self.scale_max}")
+        if self.plateau_factor >= 1:
+            raise UserError(f"--plateau_factor: expected less than 1, found {self.plateau_factor:g}")
+
+    @property
+    def warmup(self) -> float:
+        """Epochs of warm-up: as given, else 1, and of a training of fewer than 10 epochs a tenth."""
+        return min(1.0, self.epochs / 10) if self.warmup_epochs is None else self.warmup_epochs
