@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup demo models-demo test test-all lint bench bench-networks clean
+.PHONY: setup demo models-demo test test-all lint docs bench bench-networks clean
 
 setup: $(INSTALLED)
 
@@ -35,6 +35,10 @@ lint: setup
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy prune
 
+docs: setup
+	@$(BIN)/python -m sphinx -E -a -q -W --keep-going -b html -d build/doctrees docs site
+	@echo "the documentation is in site/index.html"
+
 bench: setup
 	@$(BIN)/python -m prune benchmark
 
@@ -42,4 +46,4 @@ bench-networks: setup
 	@$(BIN)/python -m prune benchmark --suite networks
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv build site *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -33,8 +33,20 @@ if TYPE_CHECKING:
     from prune.api.train import train
 
 __all__ = [
-    *("Model", "UserError", "__version__", "compare", "dataset", "evaluate", "export", "load", "predict", "progress"),
-    *("prune", "score", "synthesize", "train"),
+    "Model",
+    "UserError",
+    "__version__",
+    "compare",
+    "dataset",
+    "evaluate",
+    "export",
+    "load",
+    "predict",
+    "progress",
+    "prune",
+    "score",
+    "synthesize",
+    "train",
 ]
 _HOMES = {"Model": "prune.api.model", "progress": "prune.progress"}
 

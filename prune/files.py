@@ -1,4 +1,4 @@
-"""Files on disk: atomic writes, the house's folders, and looking a file up by its bare name."""
+"""Files on disk: atomic writes, the project's folders, and looking a file up by its bare name."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prune.errors import UserError
+from prune.progress import say
 
 RESULTS = Path("results")
 MODELS = RESULTS / "models"
@@ -88,14 +89,15 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = False, keep: bool = True) -> Iterator[None]:
     """Keep other processes that lock ``path`` out while the block runs; a killed process holds no lock.
 
-    The lock is an empty hidden file beside ``path``, which stays there.
+    The lock is an empty hidden file beside ``path``.
 
     Args:
         path: What is going to be written, a file or a folder.
         wait: Wait for the other process and say so, instead of refusing.
+        keep: Whether the lock stays there, free; it is removed where nothing but ``path`` shall be left.
 
     Raises:
         UserError: when another process holds the lock, and when the lock file cannot be written.
@@ -112,11 +114,16 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
                 raise UserError(
                     f"{path} is being made by another process: wait for it or choose another name"
                 ) from None
-            print(f"waiting  for another process that makes {path}", flush=True)
+            say("waiting", f"for another process that makes {path}")
             held.enter_context(lock.acquire())
         except OSError as error:
             raise UserError(f"cannot lock {path}: {error.strerror or error}") from error
-        yield
+        try:
+            yield
+        finally:
+            if not keep:
+                with suppress(OSError):
+                    Path(lock.lock_file).unlink()
 
 
 def write_text(path: Path, text: str) -> Path:

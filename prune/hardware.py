@@ -1,17 +1,23 @@
-"""What the machine is: device, threads, and the facts a report must name."""
+"""What the machine is: device, threads, and the facts a report must name; PyTorch is imported where it is needed."""
 
+from __future__ import annotations
+
+import importlib
 import os
 import platform
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from prune.errors import UserError
 from prune.version import VERSION
 
+if TYPE_CHECKING:  # an edge box has no PyTorch
+    import torch
+
 
 def choose_device(text: str) -> torch.device:
     """The device called ``text``; ``auto`` is CUDA when there is one, else the CPU."""
+    import torch
+
     if text == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -28,6 +34,8 @@ def set_threads(threads: int) -> None:
 
     0 means what the environment variable OMP_NUM_THREADS says, else all cores.
     """
+    import torch
+
     wished = os.environ.get("OMP_NUM_THREADS", "")
     torch.set_num_threads(threads or (int(wished) if wished.isdigit() else 0) or os.cpu_count() or 1)
     torch.set_flush_denormal(True)
@@ -38,6 +46,8 @@ def exact_float32() -> None:
 
     Both interfaces are set: PyTorch raises when the older one is read while it disagrees with the newer one.
     """
+    import torch
+
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     backends: Any = torch.backends  # these settings lack type hints
@@ -56,24 +66,53 @@ def _cpu_name() -> str:
 
 def device_name(device: torch.device) -> str:
     """What the device is called, for tables: the GPU's name, or the CPU's with its vector instructions."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{_cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
-def machine_facts(device: torch.device) -> dict[str, Any]:
-    """What a measurement depends on: device, cores, threads, operating system."""
+def machine_facts(device: torch.device | None) -> dict[str, Any]:
+    """What a measurement depends on: device, cores, threads, operating system.
+
+    Args:
+        device: Where it was computed; None = on the CPU by a program without PyTorch.
+    """
+    if device is None:
+        name, threads = _cpu_name(), 1
+    else:
+        import torch
+
+        name, threads = device_name(device), torch.get_num_threads()
     return {
-        "device": device_name(device),
+        "device": name,
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
 
 
-def versions() -> dict[str, str]:
-    """Versions of this project and of the libraries that determine a result, as plain strings."""
-    import torchvision
+def has_torch() -> bool:
+    """Whether PyTorch is installed; an edge box does without."""
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
-    return {"prune": VERSION, "torch": str(torch.VERSION), "torchvision": str(torchvision.VERSION)}
+
+def versions() -> dict[str, str]:
+    """Versions of this project and of the libraries that determine a result, as plain strings.
+
+    What is not installed is left out.
+    """
+    found = {"prune": VERSION}
+    for package in ("torch", "torchvision"):
+        try:
+            module = importlib.import_module(package)
+        except ImportError:
+            continue
+        found[package] = str(module.__version__)
+    return found

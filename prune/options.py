@@ -8,7 +8,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from prune.errors import UserError
@@ -16,6 +16,26 @@ from prune.errors import UserError
 Config = TypeVar("Config")
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEVICES = "auto, cpu, cuda or cuda:N"
+CHECKPOINT_FLAGS = ("--state_dict", "--weights", "--checkpoint")
+FACTORY = "package.module:function a checkpoint of your own network names; it is called to rebuild it"
+"""What ``--factory`` is."""
+SPELLINGS = {
+    **{flag.removeprefix("--"): CHECKPOINT_FLAGS for flag in CHECKPOINT_FLAGS},
+    **dict.fromkeys(("data", "data_dir"), ("--data", "--data_dir")),
+    **dict.fromkeys(("output", "output_dir"), ("--output", "--output_dir")),
+    "latency_size": ("--latency_size", "--size"),
+}
+"""What is called the same way on every command line that takes it, by the names of fields; each command line has one of them."""
+METAVARS = {
+    **dict.fromkeys(("state_dict", "weights", "checkpoint", "pruned_model", "load_pretrained_weights"), "FILE"),
+    **dict.fromkeys(("output", "recipe", "baseline", "image"), "FILE"),
+    **dict.fromkeys(("data", "folder", "probabilities"), "DIR"),
+    **dict.fromkeys(("name", "model", "class_name", "layer"), "NAME"),
+    "models": "NAME,NAME",
+    "device": "DEVICE",
+    "factory": "MODULE:FUNCTION",
+}
+"""What help calls the values of fields, where neither ``option`` says it nor the name ends in ``_dir`` or ``_name``."""
 LOSSES = ("ce", "bce", "focal", "dice", "ce_dice", "bce_dice", "focal_dice")
 AMPS = ("auto", "off", "bf16", "fp16")
 SWITCH = ("auto", True, False)
@@ -30,6 +50,8 @@ def option(
     low: float | None = None,
     positional: bool = False,
     flag: str = "",
+    aliases: Sequence[str] = (),
+    metavar: str = "",
 ) -> Any:
     """A dataclass field that is also a command-line flag.
 
@@ -40,8 +62,11 @@ def option(
         low: The smallest value allowed, None = any.
         positional: Whether it is a bare word instead of a flag.
         flag: The flag's name without dashes where it cannot be the field's, such as ``class``.
+        aliases: Other spellings, dashes included; a bare word may have them too.
+        metavar: What help calls the value of a flag: FILE, DIR, NAME; empty = by the name and type of the field.
     """
     metadata = {"help": help, "choices": choices, "low": low, "positional": positional, "flag": flag}
+    metadata |= {"aliases": tuple(aliases), "metavar": metavar}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -73,7 +98,24 @@ def check(config: Any) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` whose complaints are one line with exit code 2."""
+    """An ``ArgumentParser`` whose complaints are one line with exit code 2, and which suggests the flag that was meant."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read ``args``; an unknown flag is named with the nearest known one."""
+        values, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flags = [word for action in self._actions for word in action.option_strings]
+            name = next((word.split("=")[0] for word in unknown if word.startswith("--")), "")
+            near = difflib.get_close_matches(name, flags, n=1)
+            hint = f", did you mean {near[0]}{f' for {name}' if len(unknown) > 1 else ''}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return values
+
+    def _get_option_tuples(self, option_string: str) -> list[Any]:
+        """The flags that an abbreviation may mean: other spellings of one flag are not several."""
+        found = super()._get_option_tuples(option_string)
+        first = [one for one in found if one[1] == one[0].option_strings[0]]
+        return first if len(first) == 1 else found[:1] if len({id(one[0]) for one in found}) == 1 else found
 
     def error(self, message: str) -> NoReturn:
         """Print one line instead of the usage and stop."""
@@ -135,31 +177,66 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
     for field in dataclasses.fields(config_class):
         if "help" not in field.metadata:
             continue
-        kind, choices = _plain_type(hints[field.name]), field.metadata["choices"]
+        kind = _plain_type(hints[field.name])
         default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         shown = "" if default in (None, "") else f" (default: {default})"
+        told = field.metadata["help"].split("; default: ")[0] if shown else field.metadata["help"]
         common: dict[str, Any] = {
             "default": argparse.SUPPRESS,
-            "help": (field.metadata["help"] + shown).replace("%", "%%"),
+            "help": (told + shown).replace("%", "%%"),
         }
-        items = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
-        name = field.name if field.metadata["positional"] else flag_of(field)
-        if field.metadata["flag"]:
-            common["dest"] = field.name
-        if items is int:
-            parser.add_argument(name, type=parse_numbers, metavar="INT,INT", **common)
-        elif items is str and field.metadata["positional"]:
-            parser.add_argument(name, nargs="*", metavar="FILE", **common)
-        elif items is str:
-            parser.add_argument(name, nargs="+", action="extend", metavar="FILE", **common)
-        elif field.metadata["positional"]:
-            parser.add_argument(name, nargs="?", type=kind, metavar=field.name.upper(), **common)
-        elif kind is bool:
-            parse, metavar = (parse_switch, "|".join(map(str, choices))) if choices else (parse_bool, "BOOL")
-            parser.add_argument(name, nargs="?", type=parse, const=True, metavar=metavar, **common)
-        else:
-            metavar = "|".join(choices) if choices else kind.__name__.upper()
-            parser.add_argument(name, type=kind, metavar=metavar, **common)
+        taken = {flag_of(other) for other in dataclasses.fields(config_class) if other is not field}
+        for names, kept in _spellings(field, taken, common):
+            _add_argument(parser, field, kind, names, kept)
+
+
+def _spellings(
+    field: dataclasses.Field[Any], taken: Collection[str], common: dict[str, Any]
+) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The names of a field's arguments with what argparse is told of them: a bare word with other spellings makes two.
+
+    ``taken`` are the flags of the other fields; a ``weights`` that has choices is no file.
+    """
+    bare, own = field.metadata["positional"], flag_of(field)
+    same = () if field.metadata["choices"] else SPELLINGS.get(field.name, ())
+    aliases = [flag for flag in dict.fromkeys((*field.metadata["aliases"], *same)) if flag not in taken]
+    named = common | {"dest": field.name}
+    if not bare:
+        names = (own, *(flag for flag in aliases if flag != own))
+        return [(names, named if field.metadata["flag"] or len(names) > 1 else common)]
+    flags = [(tuple(aliases), named | {"help": f"the same as {field.name.upper()}"})] if aliases else []
+    return [((field.name,), common), *flags]
+
+
+def _metavar(field: dataclasses.Field[Any], kind: Any) -> str:
+    """What help calls the value of a field: as its ``option`` says, else by its name and type."""
+    if field.metadata["metavar"] or kind is not str:
+        return field.metadata["metavar"] or kind.__name__.upper()
+    ending = {"dir": "DIR", "name": "NAME"}.get(field.name.rsplit("_", 1)[-1], "TEXT")
+    return METAVARS.get(field.name, ending)
+
+
+def _add_argument(
+    parser: argparse.ArgumentParser, field: dataclasses.Field[Any], kind: Any, names: tuple[str, ...], common: Any
+) -> None:
+    """Add one argument under ``names``, converted and shown by the type of its field."""
+    choices, bare = field.metadata["choices"], not names[0].startswith("-")
+    items = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
+    metavar = field.metadata["metavar"]
+    if items is int:
+        parser.add_argument(*names, type=parse_numbers, metavar=metavar or "INT,INT", **common)
+    elif items is str and bare:
+        parser.add_argument(*names, nargs="*", metavar=metavar or "FILE", **common)
+    elif items is str:
+        parser.add_argument(*names, nargs="+", action="extend", metavar=metavar or "FILE", **common)
+    elif bare:
+        parser.add_argument(*names, nargs="?", type=kind, metavar=field.name.upper(), **common)
+    elif kind is bool:
+        parse, metavar = (parse_switch, "|".join(map(str, choices))) if choices else (parse_bool, "BOOL")
+        parser.add_argument(*names, nargs="?", type=parse, const=True, metavar=metavar, **common)
+    else:
+        metavar = "|".join(map(str, choices)) if choices else _metavar(field, kind)
+        parser.add_argument(*names, type=kind, metavar=metavar, **common)
 
 
 def given_values(parser: argparse.ArgumentParser, config_class: type, words: Sequence[str]) -> dict[str, Any]:
@@ -193,6 +270,11 @@ def settings_from(kind: type[Config], function: str, values: Mapping[str, Any]) 
             found = f"{value!r} ({type(value).__name__})"
             raise TypeError(f"{function}(): {name}: expected {_type_name(hints[name])}, found {found}")
     return kind(**values)
+
+
+def fields_of(kind: type, options: Any) -> dict[str, Any]:
+    """The values that ``options`` holds for the fields of ``kind``, a base of its class, as keywords."""
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(kind)}
 
 
 def _fits(value: Any, annotation: Any) -> bool:

@@ -29,6 +29,12 @@ def say(label: str, text: object) -> None:
         print(f"{label:8} {text}".rstrip(), flush=True)
 
 
+def tell(text: str) -> None:
+    """Print ``text`` as it is, when shown."""
+    if _shown:
+        print(text, flush=True)
+
+
 def progress(items: Iterable[Item], label: str, unit: str = "image", total: int | None = None) -> Iterable[Item]:
     """Pass items on, showing how far they are; ``total`` = how many there are, where ``items`` cannot say."""
     if not _bars():
@@ -67,8 +73,8 @@ class Bar:
         """Print a line above the bar, when anything is shown."""
         if self._bar is not None:
             self._bar.write(text)
-        elif _shown:
-            print(text, flush=True)
+        else:
+            tell(text)
 
     def close(self) -> None:
         """Remove it."""

@@ -1,8 +1,9 @@
-"""Tables for the terminal, for Markdown and for CSV; None is blank everywhere."""
+"""Tables for the terminal, for Markdown, for notebooks and for CSV, and data frames; None is blank everywhere."""
 
 import csv
+import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,34 @@ def markdown_table(header: Sequence[str], rows: Sequence[Row]) -> str:
     marks = ["---:" if side == "r" else "---" for side in _alignment(len(header), texts, None)]
     lines = [list(header), marks, *texts]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def html_table(header: Sequence[str], rows: Sequence[Row]) -> str:
+    """An HTML table for notebooks; None is blank, columns of numbers are right-aligned."""
+    texts = _texts(rows)
+    sides = [f' style="text-align:{"right" if s == "r" else "left"}"' for s in _alignment(len(header), texts, None)]
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        inside = "".join(f"<{tag}{side}>{html.escape(c)}</{tag}>" for c, side in zip(cells, sides, strict=True))
+        return f"<tr>{inside}</tr>"
+
+    body = "".join(line(row, "td") for row in texts)
+    return f"<table><thead>{line(header, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def data_frame(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Rows of one kind as a pandas ``DataFrame``; as a list of dicts where pandas is not installed. None becomes NaN."""
+    try:
+        import pandas
+    except ImportError:
+        return [dict(row) for row in rows]
+    frame = pandas.DataFrame(list(rows))
+    blank = [name for name in frame if frame[name].dtype == object and not frame[name].map(_is_text).any()]
+    return frame.astype(dict.fromkeys(blank, float)) if blank else frame
+
+
+def _is_text(value: Any) -> bool:
+    return value is not None and not isinstance(value, (int, float))
 
 
 def write_csv(header: Sequence[str], rows: Sequence[Row], path: Path) -> Path:

@@ -92,8 +92,8 @@ def command(script: str, *arguments: object, cwd: Path, timeout: float = 300) ->
 
 
 @contextmanager
-def refused(pattern: str) -> Iterator[None]:
+def refused(pattern: str) -> Iterator["pytest.ExceptionInfo[UserError]"]:
     """Expect a ``UserError`` whose message, as the command line prints it, ``pattern`` is found in."""
     with pytest.raises(UserError) as caught:
-        yield
+        yield caught
     assert re.search(pattern, caught.value.message), caught.value.message

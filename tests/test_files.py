@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from prune.api import defaults
+from prune import progress
+from prune.cli import defaults
 from prune.data.mask_files import files_by_stem
 from prune.errors import UserError
 from prune.files import STALE_SECONDS, TEMPORARY, atomic_path, locked, visible, write_text
@@ -93,12 +94,17 @@ def test_a_lock_refuses_at_once_and_dies_with_its_process(here: Path) -> None:
     assert visible(Path("models"), "*") == []
 
 
-def test_a_lock_is_waited_for_with_a_word(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_lock_is_waited_for_with_a_word_or_silently(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shown: bool
+) -> None:
+    monkeypatch.setattr(progress, "_shown", shown)
     holder = start(HOLD.format(waits=False), here)
     assert holder.stdout and holder.stdout.readline() == "held\n"
     with locked(Path("models/a.pth"), wait=True):
         assert holder.wait(60) == 0
-    assert capsys.readouterr().out == "waiting  for another process that makes models/a.pth\n"
+    said = "waiting  for another process that makes models/a.pth\n"
+    assert capsys.readouterr().out == (said if shown else "")
 
 
 def test_a_folder_that_cannot_hold_a_lock_is_named(here: Path) -> None:
@@ -115,7 +121,7 @@ def test_the_module_needs_no_package(here: Path) -> None:
 
 def test_two_commands_draw_the_demo_data_once(here: Path) -> None:
     code = (
-        "from prune.api import defaults; defaults.DEMO_IMAGES, defaults.DEMO_SIZE = 8, 64\n"
+        "from prune.cli import defaults; defaults.DEMO_IMAGES, defaults.DEMO_SIZE = 8, 64\n"
         "print(defaults.data_folder(), len(list(defaults.DEMO_DATA.rglob('*.png'))))"
     )
     processes = [start(code, here) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The house rules that a tool can check."""
+"""Rules of this project that a tool can check."""
 
 import importlib
 import inspect
@@ -8,10 +8,10 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from prune.__main__ import COMMANDS
 from prune.cli.study import StudyOptions
 from prune.cli.verbs import VERBS, options_of, parse
 from prune.options import flag_of
@@ -49,7 +49,7 @@ def imported(*words: str, cwd: Path) -> tuple[subprocess.CompletedProcess[str], 
 SCRIPTS = {verb.script: name for name, verb in VERBS.items() if verb.script}
 
 
-@pytest.mark.parametrize("words", [[s] for s in SCRIPTS] + [["-m", "prune", name] for name in COMMANDS], ids=" ".join)
+@pytest.mark.parametrize("words", [[s] for s in SCRIPTS] + [["-m", "prune", name] for name in VERBS], ids=" ".join)
 def test_help_and_mistyped_flags_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
     finished, heavy = imported(*words, "--help", cwd=tmp_path)
     assert finished.returncode == 0 and not heavy
@@ -66,18 +66,22 @@ def test_values_and_commands_are_checked_before_anything_heavy_is_imported(tmp_p
         ("train.py", "--batch_size", "0"): "--batch_size: expected at least 2, found 0",
         ("train.py", "--recipe", "nothing"): "--recipe: expected one of",
         ("-m", "prune", "compare", "a.json"): "compare: expected at least two .json files, found 1",
-        ("-m", "prune", "trian"): "unknown command 'trian': expected one of prepare",
+        ("-m", "prune", "fly"): "unknown command 'fly': expected one of train, test",
+        ("train.py", "--epohcs=3"): "unrecognized arguments: --epohcs=3, did you mean --epochs?",
+        ("-m", "prune", "trian"): "unknown command 'trian', did you mean train?",
     }
     for words, message in mistakes.items():
         finished, heavy = imported(*words, cwd=tmp_path)
         assert finished.returncode == 2 and f"error: {message}" in finished.stderr and not heavy
     finished, heavy = imported("-m", "prune", "--help", cwd=tmp_path)
     assert finished.returncode == 0 and not heavy
-    assert all(f"  {name:12} {text}" in finished.stdout for name, text in COMMANDS.items())
+    assert all(
+        f"  {name:12} {text}" in finished.stdout for name, text in ((n, v.description) for n, v in VERBS.items())
+    )
 
 
 def test_the_demo_has_defaults_of_its_own_and_flags_win_over_them() -> None:
-    demo = parse(options_of("demo"), "", ["--epochs", "100"])
+    demo: Any = parse(options_of("demo"), "", ["--epochs", "100"])
     study = StudyOptions()
     assert (demo.epochs, demo.crop_size, demo.name) == (study.epochs, 96, "demo")
     assert demo.pruning_ratio == study.pruning_ratio and isinstance(demo, StudyOptions)

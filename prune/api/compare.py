@@ -1,106 +1,81 @@
-"""``python -m prune compare``: evaluations of several networks in, one table with differences and a verdict out."""
+"""``prune.compare``: evaluations of several networks on the same images in, differences with intervals and a verdict out."""
+
+from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prune.cli.compare import CompareOptions
+from prune.api.inputs import existing_file
 from prune.errors import UserError
-from prune.evaluation.comparison import COSTS, Comparison, compare_contents
-from prune.evaluation.content import described
-from prune.files import METRICS, check_writable, write_json
-from prune.metrics.bootstrap import Interval
-from prune.report.comparison_charts import comparison_charts
-from prune.report.comparison_sheets import write_comparison
-from prune.tables import text_table
+from prune.evaluation.comparison import compare_contents
+from prune.evaluation.settings import CompareSettings
+from prune.options import settings_from, with_settings
+from prune.report.comparison_result import CompareResult
+from prune.report.evaluation_result import EvaluationResult, check_workbook
+
+AnyEvaluation = str | Path | EvaluationResult
+"""The .json file of an evaluation (or the workbook beside it), or the evaluation itself."""
 
 
-@dataclass(frozen=True)
-class CompareResult:
-    """The comparison and the files written: workbook, JSON, pictures."""
+@with_settings(CompareSettings)
+def compare(
+    evaluations: Sequence[AnyEvaluation],
+    *,
+    baseline: AnyEvaluation | None = None,
+    workbook: str | Path | None = None,
+    **settings: Any,
+) -> CompareResult:
+    """Compare evaluations of several networks, or of other programs' masks, on the same images.
 
-    comparison: Comparison
-    files: list[Path]
+    Args:
+        evaluations: At least two, from ``prune.evaluate``, ``prune.score`` or their .json files.
+        baseline: What the others are compared with, None = the first.
+        workbook: Excel file to write, ending in .xlsx; JSON and pictures go beside it. None = write nothing.
+        settings: Fields of ``prune.evaluation.settings.CompareSettings``.
 
-    def __str__(self) -> str:
-        titles = self.comparison.titles
-        header = ["network", *(title for _, title, _ in COSTS), *titles.values(), "verdict"]
-        rows, differences = [], []
-        for row in self.comparison.rows:
-            costs = [_cost(row.summary[key], unit) for key, _, unit in COSTS]
-            doubt = "" if row.clear in (True, None) else " (uncertain)"
-            rows.append([row.name, *costs, *(_value(row.scores[name]) for name in titles), row.verdict + doubt])
-            if row.differences:
-                differences.append([row.name, *(_difference(row.differences[name]) for name in _told(titles))])
-        told = [titles[name] for name in _told(titles)]
-        second = text_table([f"minus {rows[0][0]}, 95 % interval", *told], differences)
-        notes = [f"scored   {described(self.comparison.conditions)}"]
-        notes += [f"note     {note}" for note in self.comparison.notes]
-        return "\n".join(["", text_table(header, rows), "", second, "", *notes, *map(str, self.files)])
-
-
-def _told(titles: Any) -> list[str]:
-    """The scores whose differences are told on the screen; the workbook has all of them."""
-    return [name for name in ("miou", "iou", "lt_iou@4", "cl_dice") if name in titles]
-
-
-def _cost(value: float | None, unit: float) -> str:
-    return "" if value is None else f"{value / unit:,.2f}" if unit != 1 else f"{value:,.1f}"
-
-
-def _value(score: Interval) -> str:
-    return "" if score.value != score.value else f"{score.value:.3f}"
-
-
-def _difference(score: Interval) -> str:
-    if score.value != score.value:
-        return ""
-    interval = "" if score.low != score.low else f" [{score.low:+.3f}, {score.high:+.3f}]"
-    return f"{score.value:+.3f}{interval}"
-
-
-def find_evaluation(name: str) -> Path:
-    """The JSON file of an evaluation: a path, or a bare name looked up in ``results/metrics``.
+    Returns:
+        Scores, differences with paired intervals, and a verdict on every network.
 
     Raises:
-        UserError: when no such file exists.
+        TypeError: for an unknown argument or one of another type.
+        UserError: for missing files, other JSON files, fewer than two evaluations, and evaluations of other data, of
+            other classes or under other conditions.
     """
-    candidates = [Path(name), METRICS / name, METRICS / f"{name}.json"]
-    found = next((path for path in candidates if path.is_file()), None)
-    if found is None:
-        raise UserError(f"evaluation {name} not found (looked for {', '.join(map(str, candidates))})")
-    return found.with_suffix(".json") if found.suffix == ".xlsx" else found
+    chosen = settings_from(CompareSettings, "compare", settings)
+    if isinstance(evaluations, (str, os.PathLike, EvaluationResult)) or not isinstance(evaluations, Iterable):
+        raise TypeError(f"evaluations: expected a list of evaluations, found {type(evaluations).__name__}")
+    contents: dict[str, Any] = {}
+    names = [_read("evaluations", one, contents) for one in evaluations]
+    if len(names) + (baseline is not None) < 2:
+        raise UserError(f"evaluations: expected at least two, found {len(names)}")
+    first = names[0] if baseline is None else _read("baseline", baseline, contents)
+    if len(contents) < 2:
+        raise UserError(f"compare: expected different files, found {names[0]} twice")
+    file = None if workbook is None else check_workbook("workbook", workbook)
+    result = CompareResult(compare_contents(contents, first, chosen, chosen.seed))
+    return result.save(file) if file else result
 
 
-def _read(file: Path) -> Any:
+def _read(argument: str, evaluation: object, contents: dict[str, Any]) -> str:
+    """Put the content of an evaluation into ``contents``, once, and return the name it has there."""
+    if isinstance(evaluation, EvaluationResult):
+        known = next((name for name, content in contents.items() if content is evaluation.content), None)
+        written = next((str(file) for file in evaluation.files if file.suffix == ".json"), None)
+        name = known or written or str(evaluation.summary["model"])
+        while name in contents and contents[name] is not evaluation.content and written is None:
+            name += "'"
+        contents[name] = evaluation.content
+        return name
+    if not isinstance(evaluation, (str, os.PathLike)):
+        raise TypeError(f"{argument}: expected a path or an EvaluationResult, found {type(evaluation).__name__}")
+    file = Path(evaluation)
+    file = existing_file(argument, file.with_suffix(".json") if file.suffix == ".xlsx" else file)
+    name = next((name for name in contents if Path(name).resolve() == file.resolve()), str(file))
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        contents[name] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: expected the JSON of an evaluation, found: {error}") from error
-
-
-def compare(config: CompareOptions) -> CompareResult:
-    """Compare evaluations and write the workbook, its JSON and the pictures beside it.
-
-    Raises:
-        UserError: for missing files, other JSON files, and evaluations that cannot be compared.
-    """
-    files = [find_evaluation(name) for name in config.files]
-    baseline = find_evaluation(config.baseline) if config.baseline else files[0]
-    if baseline.resolve() not in [file.resolve() for file in files]:
-        files.insert(0, baseline)
-    baseline = next(file for file in files if file.resolve() == baseline.resolve())
-    contents = {str(file): _read(file) for file in files}
-    if len(contents) < 2:
-        raise UserError(f"compare: expected different files, found {files[0]} twice")
-    output = Path(config.output)
-    check_writable(output.parent)
-    comparison = compare_contents(contents, str(baseline), config, config.seed)
-    written = [write_comparison(comparison, output), write_json(output.with_suffix(".json"), comparison.to_json())]
-    return CompareResult(comparison, written + comparison_charts(comparison, output))
-
-
-def run(config: CompareOptions) -> None:
-    """Compare and print the table."""
-    print(compare(config))
+    return name

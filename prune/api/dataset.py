@@ -1,48 +1,46 @@
-"""``python -m prune dataset``: what a data set holds, what is wrong with it, and how it looks."""
+"""``prune.dataset``: what a data set holds, what is wrong with it, and how it looks."""
 
+import html
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from numpy.typing import NDArray
 
-from prune.api.defaults import data_folder
-from prune.cli.dataset import DatasetOptions
-from prune.data.duplicates import Duplicate, near_duplicates
-from prune.data.find_split import SPLITS, Opened, Split, find_places, open_place
+from prune.data.folder_survey import FolderSurvey, survey_folder
 from prune.data.mask_files import classes_called
-from prune.data.split import cut_in_blocks, in_order
-from prune.data.survey import SplitFacts, survey, thumbnails
-from prune.errors import PartlyDone, UserError
-from prune.files import RESULTS, check_writable, write_json, write_text
+from prune.data.sampling import evenly_spread
+from prune.data.settings import SurveySettings
+from prune.data.split_lists import split_folder
+from prune.data.survey import SplitFacts
+from prune.errors import UserError
+from prune.files import check_writable, write_json
+from prune.options import settings_from, with_settings
+from prune.progress import progress
 from prune.report.contact import Section, contact_sheet, draw_tile, sheet_classes
 from prune.report.figures import save_image, share_text
 from prune.tables import text_table
 
-OUTPUT = RESULTS / "datasets"
 SHOWN = 8
 """Problems and pairs of duplicates listed on the screen; the JSON has all."""
 
 
 @dataclass(frozen=True)
-class DatasetResult:
-    """What was found, and where it is written.
+class DatasetResult(FolderSurvey):
+    """What was found in a data folder, and where it is written.
 
     Args:
-        facts: Splits by name.
-        problems: What makes files unusable, one message each.
-        remarks: What is odd.
-        duplicates: Pairs of names that look alike across splits, with their distance and correlation.
         files: What was written.
     """
 
-    facts: dict[str, SplitFacts]
-    problems: list[str]
-    remarks: list[str]
-    duplicates: list[dict[str, Any]]
-    files: list[Path]
+    files: list[Path] = field(default_factory=list)
+
+    def contact_sheet(self, images: int = 12) -> NDArray[np.uint8]:
+        """Photographs with their labels outlined, uint8 (H, W, 3): as many of every split, evenly spread over it."""
+        return _sheet(self.facts, images)
 
     def __str__(self) -> str:
         lines = ["", _table(self.facts), ""]
@@ -53,6 +51,62 @@ class DatasetResult:
         if len(self.facts) > 1:
             lines += _listing("near-duplicate", pairs) or ["no near-duplicates across splits"]
         return "\n".join([*lines, *(f"written to {file}" for file in self.files)])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+@with_settings(SurveySettings)
+def dataset(
+    folder: str | Path, *, output: str | Path | None = None, force: bool = False, **settings: Any
+) -> DatasetResult:
+    """Read every image and label of a data set once; look for problems and for duplicates across splits.
+
+    Args:
+        folder: Data folder, split folder or list of names, in any known layout.
+        output: Folder to write dataset.json and contact.png into; None = write neither.
+        force: Replace what ``output`` holds of another data set, or of this one read in another way.
+        settings: Fields of ``prune.data.settings.SurveySettings``: ``classes``, ``dataset`` (the layout),
+            ``mask_threshold``, ``sheet`` (photographs on the contact sheet) and ``split`` (percents such as
+            ``"70,10,20"``: write train.txt, val.txt and test.txt beside the images of a folder without splits).
+
+    Raises:
+        TypeError: for a folder that is no path, and an unknown argument.
+        UserError: when no split can be opened, lists cannot be written, or ``output`` holds another result.
+    """
+    if not isinstance(folder, (str, Path)):
+        raise TypeError(f"folder: expected a path, found {type(folder).__name__}")
+    how, root = settings_from(SurveySettings, "dataset", settings), Path(folder)
+    if output is not None:
+        _refuse_to_replace(Path(output) / "dataset.json", root, how, force)
+    files = split_folder(root, how, how.shares) if how.split else []
+    if output is not None:
+        check_writable(Path(output))
+    found = survey_folder(root, classes_called(how.classes) if how.classes else None, how)
+    result = DatasetResult(**vars(found), files=files)
+    if output is None:
+        return result
+    files.append(write_json(Path(output) / "dataset.json", result.to_json()))
+    if how.sheet and any(split.images for split in result.facts.values()):
+        files.append(save_image(result.contact_sheet(how.sheet), Path(output) / "contact.png"))
+    return result
+
+
+def _refuse_to_replace(file: Path, root: Path, how: SurveySettings, force: bool) -> None:
+    """Raise ``UserError`` when ``file`` describes another data set, or this one read in another way, unless forced."""
+    if force or not file.is_file():
+        return
+    try:
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        folder, threshold = Path(earlier["folder"]), earlier["mask_threshold"]
+        held = {tuple(split["pixel_share"]) for split in earlier["splits"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"--output: {file} is not of this program: name another folder or add --force") from None
+    asked = tuple(classes_called(how.classes).classes) if how.classes else None
+    if folder.resolve() != root.resolve():
+        raise UserError(f"--output: {file} describes {folder}: name another folder or add --force")
+    if threshold != how.mask_threshold or (asked and held != {asked}):
+        raise UserError(f"--output: {file} was read with other settings: name another folder or add --force")
 
 
 def _listing(what: str, messages: Sequence[str]) -> list[str]:
@@ -91,170 +145,18 @@ def _table(facts: dict[str, SplitFacts]) -> str:
     return text_table(["", *facts], rows, "l" + "r" * len(columns))
 
 
-def _open(root: Path, config: DatasetOptions) -> tuple[dict[str, Opened], list[str]]:
-    """Every split that can be opened, by name, and a message for each that cannot."""
-    classes = classes_called(config.classes) if config.classes else None
-    opened, problems, first = {}, [], None
-    for role, place in find_places(root, config.dataset).items():
-        try:
-            found = open_place(place, classes, config.dataset, config.mask_threshold)
-            opened[role or (root.stem if root.is_file() else root.resolve().name)] = found
-        except UserError as error:
-            first = first or error
-            problems.append(error.message)
-    if first and not opened:
-        raise first
-    sets = {split.split.classes for split in opened.values()}
-    if len(sets) > 1:
-        names = " and ".join(sorted(classes.name for classes in sets))
-        raise UserError(f"{root}: the splits hold the classes {names}: read them alike with --classes")
-    return opened, problems
-
-
-def write_lists(split: Split, shares: Sequence[float]) -> list[Path]:
-    """Write train.txt, val.txt and test.txt beside the images of an unsplit folder, and return them.
-
-    Neighbors stay together: every list consists of blocks of consecutive names, spread over the whole set.
-
-    Args:
-        split: All images.
-        shares: Of train, val and test, 0…1; a split with a share of 0 gets no list.
-
-    Raises:
-        UserError: when a list would be empty or exists.
-    """
-    by_stem = {pair.stem: pair for pair in split.pairs}
-    names = [by_stem[stem].image.name for stem in in_order(by_stem)]
-    parts = cut_in_blocks(len(names), shares)
-    files = {role: split.folder / f"{role}.txt" for role, share in zip(SPLITS, shares, strict=True) if share}
-    for role, file in files.items():
-        if file.exists():
-            raise UserError(f"--split: {file} exists already and is not overwritten")
-        if not (parts == SPLITS.index(role)).any():
-            raise UserError(f"--split: of {len(names)} images none is left for {role}")
-    for role, file in files.items():
-        chosen = [name for name, part in zip(names, parts, strict=True) if part == SPLITS.index(role)]
-        write_text(file, "\n".join(chosen) + "\n")
-    return list(files.values())
-
-
-def _write_lists(root: Path, config: DatasetOptions) -> list[Path]:
-    places = find_places(root, config.dataset)
-    if "" not in places or root.is_file():
-        kind = "a list of names" if root.is_file() else f"the splits {', '.join(places)}"
-        raise UserError(f"--split: expected a folder without splits, found {kind} in {root}")
-    opened, _ = _open(root, config)
-    return write_lists(next(iter(opened.values())).split, config.shares)
-
-
-def _name(facts: dict[str, SplitFacts], number: int) -> str:
-    """Split and stem of an image by its position in the thumbnails of all splits."""
-    for name, split in facts.items():
-        if number < len(split.images):
-            return f"{name}/{split.images[number].pair.stem}"
-        number -= len(split.images)
-    raise IndexError(number)
-
-
-def _duplicates(facts: dict[str, SplitFacts]) -> list[dict[str, Any]]:
-    if len(facts) < 2:
-        return []
-    groups = [number for number, split in enumerate(facts.values()) for _ in split.images]
-
-    def named(pair: Duplicate) -> dict[str, Any]:
-        first, second = _name(facts, pair.first), _name(facts, pair.second)
-        return {
-            "first": first,
-            "second": second,
-            "distance": pair.distance,
-            "correlation": round(pair.correlation, 4),
-        }
-
-    return [named(pair) for pair in near_duplicates(thumbnails(list(facts.values())), groups)]
-
-
-def _remarks(facts: dict[str, SplitFacts]) -> list[str]:
-    found = [f"{name}: {remark}" for name, split in facts.items() for remark in split.remarks]
-    if "train" in facts and "val" not in facts:
-        found.append("there is no val split: training holds a tenth of train out")
-    return found
-
-
-def _sheet(facts: dict[str, SplitFacts], count: int) -> Any:
+def _sheet(facts: dict[str, SplitFacts], count: int) -> NDArray[np.uint8]:
     """The contact sheet: ``count`` photographs, as many of every split, evenly spread over it."""
     shown = {name: split for name, split in facts.items() if split.images}
     classes = sheet_classes(next(iter(shown.values())).classes)
     sections = []
     for number, (name, split) in enumerate(shown.items()):
         wanted = count // len(shown) + (number < count % len(shown))
-        total = len(split.images)
-        spread = np.unique(np.linspace(0, total - 1, min(wanted, total) + 2).round().astype(int)[1:-1])
-        chosen = spread if total > wanted else range(total)
         tiles = []
-        for index in tqdm(chosen, desc=f"drawing {name}", unit="image", leave=False):
+        for index in progress(evenly_spread(len(split.images), wanted), f"drawing {name}"):
             pair = split.images[index].pair
             image, label = split.split.read_image(pair), split.split.read_label(pair)
             tiles.append(draw_tile(image, label, classes, pair.stem))
         if tiles:
-            sections.append(Section(f"{name}: {len(tiles)} of {total} images", tiles))
+            sections.append(Section(f"{name}: {len(tiles)} of {len(split.images)} images", tiles))
     return contact_sheet(sections, classes)
-
-
-def _split_content(facts: SplitFacts) -> dict[str, Any]:
-    extremes = facts.extremes or (None, None)
-    return {
-        "folder": str(facts.split.folder),
-        "dataset": facts.split.dataset,
-        "layout": facts.split.layout,
-        "description": facts.split.describe(),
-        "images": len(facts.images),
-        "sizes": dict(facts.sizes),
-        "smallest": extremes[0],
-        "largest": extremes[1],
-        "pixel_share": dict(zip(facts.classes.classes, facts.shares, strict=True)),
-        "ignored_share": facts.ignored,
-        "without_defect": facts.empty,
-        "between_black_and_white": facts.between,
-    }
-
-
-def dataset(config: DatasetOptions) -> DatasetResult:
-    """Read every image and label once, look for problems and duplicates, write the JSON and the contact sheet.
-
-    Raises:
-        UserError: when no split can be opened, or lists cannot be written.
-    """
-    root = Path(config.folder) if config.folder else data_folder()
-    output = Path(config.output) if config.output else OUTPUT / root.resolve().name.removesuffix(".txt")
-    lists = _write_lists(root, config) if config.split else []
-    opened, problems = _open(root, config)
-    check_writable(output)
-    for name, found in opened.items():
-        print(f"{name:8} {len(found.split.pairs)} images in {found.split.folder}: {found.split.describe()}")
-    facts = {name: survey(found, name) for name, found in opened.items()}
-    problems += [problem for split in facts.values() for problem in split.problems]
-    result = DatasetResult(facts, problems, _remarks(facts), _duplicates(facts), lists)
-    content = {
-        "folder": str(root),
-        "mask_threshold": config.mask_threshold,
-        "splits": {name: _split_content(split) for name, split in facts.items()},
-        "problems": problems,
-        "remarks": result.remarks,
-        "duplicates": result.duplicates,
-    }
-    files = [*lists, write_json(output / "dataset.json", content)]
-    if config.sheet and any(split.images for split in facts.values()):
-        files.append(save_image(_sheet(facts, config.sheet), output / "contact.png"))
-    return replace(result, files=files)
-
-
-def run(config: DatasetOptions) -> None:
-    """Look through the data set and print what was found.
-
-    Raises:
-        PartlyDone: when some of the files cannot be used; everything is written nevertheless.
-    """
-    result = dataset(config)
-    print(result)
-    if result.problems:
-        raise PartlyDone(f"{len(result.problems)} problems make files unusable, first: {result.problems[0]}")

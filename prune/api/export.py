@@ -1,244 +1,254 @@
-"""``python -m prune export``: a checkpoint in, a file for another runtime out, if it passes the parity gate."""
+"""``prune.export``: a network in, a file for another runtime out, if it passes the parity gate."""
 
-import shutil
+import copy
+import html
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from tqdm import tqdm
 
-from prune.api.defaults import open_lineage_split
-from prune.cli.export import ExportOptions
-from prune.data.dataset import Sample, SegmentationDataset, spread, whole_images
-from prune.data.find_split import Split
-from prune.deployment.export import Target, export
-from prune.deployment.parity import Gate, Parity, compare
+from prune.api.inputs import AnyModel, Data, opened_data, opened_network
+from prune.data.labels import ClassSet
+from prune.data.split import Split
+from prune.deployment.calibration import calibration_batches
+from prune.deployment.export import export as write_export
+from prune.deployment.export import private_folder, tensorrt_hint
+from prune.deployment.parity import (
+    Gate,
+    Parity,
+    compare,
+    labeled_samples,
+    reference_predictor,
+    require_passed,
+    validator,
+)
+from prune.deployment.settings import FORMATS, ExportSettings, fixed_size, runtime_of
+from prune.deployment.target import Batches, ExportTarget
 from prune.errors import UserError
-from prune.files import EXPORTS, check_writable, file_mib, find_model, locked, write_json
-from prune.hardware import machine_facts, set_threads, versions
+from prune.files import check_writable, file_mib, write_json
+from prune.hardware import machine_facts, versions
 from prune.inference.load import load_predictor
-from prune.inference.metadata import votes
-from prune.inference.predictor import Predictor
-from prune.inference.torch import TorchPredictor
-from prune.models.checkpoint import Network, load_checkpoint, newest_model
+from prune.models.checkpoint import Network
+from prune.options import settings_from, with_settings
+from prune.progress import progress, say
 from prune.tables import text_table
 
-CALIBRATION_IMAGES = 64
-"""As many photographs as there are, at most this many, calibrate INT8 when no number is given."""
-AGREEMENT = {"fp32": 99.9, "bf16": 99.5, "fp16": 99.5, "int8": 95.0}
-"""Percent of pixels that must keep their class."""
-VALIDATION_IMAGES = 32
-"""Images that accuracy control scores a candidate on, at most."""
+AnyData = Data | Mapping[str, Split]
+"""A data folder, a split, or a split for each role (train, val, test)."""
+SCORES = {"miou": "mIoU", "crack_iou": "crack IoU", "crack_lt_iou_4": "crack ltIoU@4"}
+"""Titles of the scores that are compared."""
 
 
 @dataclass(frozen=True)
-class ExportResult:
-    """The file, how it compares, and where the report is."""
+class ExportResult(os.PathLike[str]):
+    """A file for another runtime; it can be handed to whatever takes a path, such as ``prune.load``.
+
+    Args:
+        file: The file.
+        report: The JSON file that says how it compares, None = it was not compared.
+        parity: How it compares with the network, None = it was not compared.
+        gates: The conditions it has met, and those that these images cannot judge.
+        hint: How to go on, empty = nothing to say.
+    """
 
     file: Path
-    report: Path
-    parity: Parity
-    gates: list[Gate]
-    hint: str
+    report: Path | None = None
+    parity: Parity | None = None
+    gates: tuple[Gate, ...] = ()
+    hint: str = ""
 
-    def __str__(self) -> str:
-        names = {"miou": "mIoU", "crack_iou": "crack IoU", "crack_lt_iou_4": "crack ltIoU@4"}
-        rows = []
-        for key, title in names.items():
-            values = [self.parity.reference[key], self.parity.exported[key]]
-            rows.append([title, *("" if value is None else f"{value:.4f}" for value in values)])
-        table = text_table(["on the same images", "checkpoint", "file"], rows)
+    def __fspath__(self) -> str:
+        return str(self.file)
+
+    def rows(self) -> list[list[str]]:
+        """Every compared score with what the network and the file reach; empty where there is none."""
+        if self.parity is None:
+            return []
+        pairs = {title: (self.parity.reference[key], self.parity.exported[key]) for key, title in SCORES.items()}
+        return [[title, *("" if v is None else f"{v:.4f}" for v in values)] for title, values in pairs.items()]
+
+    def agreement(self) -> str:
+        """How many pixels agree, in words."""
+        if self.parity is None:
+            return "not compared with the network"
         logit = self.parity.max_logit_difference
         largest = "" if logit is None else f", largest difference of a logit {logit:.2g}"
-        agreement = f"{100 * self.parity.agreement:.3f} % of {self.parity.pixels:,} pixels agree{largest}"
+        return f"{100 * self.parity.agreement:.3f} % of {self.parity.pixels:,} pixels agree{largest}"
+
+    def __str__(self) -> str:
+        table = [text_table(["on the same images", "checkpoint", "file"], self.rows())] if self.parity else []
         unjudged = [f"WARNING  {gate}" for gate in self.gates if not gate.judged]
-        files = [f"file     {self.file} ({file_mib(self.file):.1f} MiB)", f"report   {self.report}"]
-        return "\n".join([table, agreement, *unjudged, *files, *([self.hint] if self.hint else [])])
+        files = [f"file     {self.file} ({file_mib(self.file):.1f} MiB)"]
+        files += [f"report   {self.report}"] if self.report else []
+        return "\n".join([*table, self.agreement(), *unjudged, *files, *([self.hint] if self.hint else [])])
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        lines = [["on the same images", "network", "file"], *self.rows()] if self.parity else []
+        rows = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
+        unjudged = "".join(f"<p>{html.escape(str(gate))}</p>" for gate in self.gates if not gate.judged)
+        says = html.escape(f"{self.file} ({file_mib(self.file):.1f} MiB): {self.agreement()}")
+        return f"<p>{says}</p><table>{rows}</table>{unjudged}"
 
 
-def tensorrt_hint(file: Path, target: Target) -> str:
-    """The command that builds a TensorRT engine from an ONNX file, as its documentation says; not tried on a device."""
-    if target.runtime != "onnx":
-        return ""
-    flags = "--int8 --fp16" if target.precision == "int8" else "--fp16"
-    shapes = ""
-    if target.size is None:
-        sides = (("min", 256), ("opt", 512), ("max", 1024))
-        shapes = " " + " ".join(f"--{name}Shapes=image:1x3x{side}x{side}" for name, side in sides)
-    note = "; its scales are in the file, no calibration is needed" if target.precision == "int8" else ""
-    return (
-        f"TensorRT trtexec --onnx={file} --saveEngine={file.with_suffix('.engine')} {flags}{shapes}   (untested{note})"
-    )
-
-
-def _fit(image: NDArray[np.uint8], size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """The middle of a photograph in the one size the file takes; what is missing is mirrored."""
-    if size is None:
-        return image
-    top, left = (max(0, (have - want) // 2) for have, want in zip(image.shape[:2], size, strict=True))
-    part = image[top : top + size[0], left : left + size[1]]
-    missing = [want - have for have, want in zip(part.shape[:2], size, strict=True)]
-    return np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
-
-
-def _calibration(network: Network, split: Split, config: ExportOptions) -> list[NDArray[np.float32]]:
-    """Normalized photographs of the training split, spread over it.
+def _target(file: Path, to: str | None, size: object, settings: ExportSettings) -> ExportTarget:
+    """What the arguments mean.
 
     Raises:
-        UserError: when there are fewer than asked for.
+        UserError: for a file name of no runtime, or of another one than asked for.
     """
-    asked, found = config.calibration_images, len(split.pairs)
-    if asked > found:
-        raise UserError(f"--calibration_images: expected {asked} photographs in {split.folder}, found {found}")
-    number = asked or min(CALIBRATION_IMAGES, found)
-    pairs = spread(split, number).pairs
-    images = (split.read_image(pair) for pair in tqdm(pairs, desc="calibration images", leave=False))
-    return [network.preprocessing.normalize(_fit(image, config.fixed_size)) for image in images]
+    if to is not None and to not in FORMATS:
+        raise UserError(f"--to: expected one of {', '.join(FORMATS)}, found {to!r}")
+    runtime = to or runtime_of(file.name)
+    if runtime is None:
+        endings = ", ".join(suffix for suffix, _ in FORMATS.values())
+        raise UserError(f"--file: expected a file name ending in one of {endings}, found {str(file)!r}")
+    if not file.name.endswith(FORMATS[runtime][0]):
+        raise UserError(f"--file: expected a file name ending in {FORMATS[runtime][0]}, found {str(file)!r}")
+    drop = None if settings.max_drop is None else settings.max_drop / 100
+    return ExportTarget(runtime, settings.precision, fixed_size("size", size), settings.argmax, drop)
 
 
-def _samples(split: Split, most: int) -> Iterator[Sample]:
-    """Whole labeled images, at most ``most`` of them, spread over the split."""
-    return whole_images(SegmentationDataset(spread(split, most)), 0)
+@dataclass(frozen=True)
+class _Images:
+    """Where the labeled images of every role come from."""
+
+    data: AnyData | None
+    network: Network
+    settings: ExportSettings
+
+    def __call__(self, role: str, purpose: str) -> Split:
+        """The labeled images of a role.
+
+        Raises:
+            UserError: when none are named; ``purpose`` says what they are for.
+        """
+        named = self.data.get(role) if isinstance(self.data, Mapping) else self.data
+        if named is None:
+            raise UserError(f"--data: expected labeled photographs {purpose}, found none: name a data folder")
+        return opened_data("data", named, role, self.network.classes, self.settings)
 
 
-class _Compiled(Predictor):
-    """A network NNCF is still working on."""
-
-    def __init__(self, compiled: Any, like: Predictor) -> None:
-        self.compiled, self.card = compiled, like.card
-
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits float32 (1, C, H, W)."""
-        return votes(self.compiled(batch)[0], len(self.classes))
-
-
-def _validator(reference: Predictor, split: Split) -> Callable[[Any], float]:
-    """Scores a compiled network: the mean of mIoU and crack ltIoU@4 on labeled images, of the mIoU alone without cracks."""
-
-    def score(compiled: Any) -> float:
-        found = compare(reference, _Compiled(compiled, reference), _samples(split, VALIDATION_IMAGES)).exported
-        known = [value for value in (found["miou"], found["crack_lt_iou_4"]) if value is not None]
-        if not known:
-            raise UserError(f"--max_drop: expected labeled pixels in {split.folder}, found none")
-        return float(np.mean(known))
-
-    return score
+def _calibration(images: _Images, target: ExportTarget, settings: ExportSettings) -> Batches:
+    """What INT8 is calibrated with; nothing for other numbers."""
+    if target.precision != "int8":
+        return []
+    train, preprocessing = images("train", "to calibrate int8 with"), images.network.preprocessing
+    batches = calibration_batches(train, preprocessing, target.size, settings.calibration_images)
+    say("int8", f"calibrated with {len(batches)} photographs of {train.folder}")
+    return batches
 
 
-def _reference(network: Network, size: tuple[int, int] | None) -> TorchPredictor:
-    """The network in float32, cutting images like the file will."""
-    predictor = TorchPredictor(network, torch.device("cpu"))
-    predictor.card = replace(predictor.card, size=size)
-    return predictor
+@with_settings(ExportSettings)
+def export(
+    model: AnyModel,
+    file: str | os.PathLike[str],
+    *,
+    to: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    data: AnyData | None = None,
+    parity: bool = True,
+    classes: str | Sequence[str] | ClassSet | None = None,
+    factory: object = None,
+    **settings: Any,
+) -> ExportResult:
+    """Export a network to another runtime and compare the file with it on labeled photographs.
 
+    The file gets its name only when it keeps what the settings ask for; ``file`` + ``.json``, the report of the
+    comparison, is written in any case. Nothing else is written.
 
-def _output(config: ExportOptions, network: Network, target: Target) -> Path:
-    if config.output:
-        if not Path(config.output).name.endswith(target.suffix):
-            raise UserError(f"--output: expected a file name ending in {target.suffix}, found {config.output!r}")
-        return Path(config.output)
-    stem = network.file.stem if network.file else network.architecture
-    return EXPORTS / f"{stem}{'' if target.precision == 'fp32' else f'_{target.precision}'}{target.suffix}"
+    Args:
+        model: A checkpoint, a model, a ``prune.models.checkpoint.Network`` or a ``torch.nn.Module``; it is not changed.
+        file: Where to: .onnx, .xml (OpenVINO), .ncnn.param or .pt2; the weights of some lie beside it.
+        to: Runtime: onnx, openvino, ncnn or pt2; None = by the name of ``file``.
+        size: Height and width in px of the one input it shall take, or one number for both; None = any.
+        data: Data folder or split: its training images calibrate int8, the test images are compared on; or a split
+            for each of ``train``, ``val`` (for ``max_drop``) and ``test``.
+        parity: Whether to compare the file with the network; False needs no data but for int8.
+        classes: What the outputs of a ``torch.nn.Module`` mean: s2ds, crack, a list of names, or a class set.
+        factory: What builds a network that is none of this project: the ``package.module:function`` its checkpoint names.
+        settings: See ``prune.deployment.settings.ExportSettings``: ``precision`` (fp32, bf16, fp16, int8), bounds, ….
 
-
-def require_passed(file: Path, gates: Sequence[Gate], accept_unjudged: bool, report: Path) -> None:
-    """Raise ``UserError`` for the gates a file does not pass, and for those that cannot be judged unless that is accepted."""
-    failed = [gate for gate in gates if gate.judged and not gate.passed]
-    if failed:
-        raise UserError(f"{file.name} is not the network: {'; '.join(map(str, failed))}; report in {report}")
-    unjudged = [gate for gate in gates if not gate.judged]
-    if unjudged and not accept_unjudged:
-        raise UserError(
-            f"{file.name}: {'; '.join(map(str, unjudged))}: compare test images that have some (--data, --parity_images), "
-            f"or add --accept_unjudged True; report in {report}"
-        )
-
-
-@contextmanager
-def _private_folder(file: Path) -> Iterator[Path]:
-    """Where ``file`` and what belongs to it are written before they are judged; no other process may export to it."""
-    partial = file.parent / f".{file.name}.partial"
-    with locked(file):
-        shutil.rmtree(partial, ignore_errors=True)  # a killed export's
-        try:
-            yield partial
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def export_checkpoint(config: ExportOptions) -> ExportResult:
-    """Export a checkpoint and compare the file with it on labeled photographs.
-
-    The file gets its name only when it passes; the report is kept in any case.
+    Returns:
+        The file, usable as a path, and how it compares.
 
     Raises:
         UserError: for anything the user can fix, and when the file fails the parity gate.
+        TypeError: for an unknown argument, or one of another type.
     """
-    start = time.perf_counter()
-    set_threads(config.threads)
-    max_drop = None if config.max_drop is None else config.max_drop / 100
-    target = Target(config.to, config.precision, config.fixed_size, config.argmax, max_drop)
-    network = load_checkpoint(
-        find_model(config.checkpoint) if config.checkpoint else newest_model(), config.trust_pickle
-    )
-    file = _output(config, network, target)
-    check_writable(file.parent)
-    print(f"model    {network.file}")
-    test = open_lineage_split(config, config.data, "test", network, "--data")
-    reference = _reference(network, target.size)
-    batches: list[NDArray[np.float32]] = []
-    if target.precision == "int8":
-        train = open_lineage_split(config, config.data, "train", network, "--data")
-        batches = _calibration(network, train, config)
-        print(f"int8     calibrated with {len(batches)} photographs of {train.folder}")
-    validate = None
-    if max_drop is not None:
-        validate = _validator(reference, open_lineage_split(config, config.data, "val", network, "--data"))
-    with _private_folder(file) as partial:
-        written = export(network, target, partial / file.name, batches=batches, validate=validate)
-        exported = load_predictor(written, threads=config.threads)
-        samples = tqdm(_samples(test, config.parity_images), desc="comparing", unit="image", leave=False)
-        parity = compare(reference, exported, samples, logits=not target.argmax)
-        bound = AGREEMENT[target.precision] if config.min_agreement is None else config.min_agreement
-        gates = parity.gates(bound, config.max_miou_drop, config.max_crack_drop)
-        report = _report(config, network, file, written, parity, gates, time.perf_counter() - start)
-        require_passed(file, gates, config.accept_unjudged, report)
+    start, chosen = time.perf_counter(), settings_from(ExportSettings, "export", settings)
+    if not isinstance(file, (str, os.PathLike)):
+        raise TypeError(f"file: expected a path, found {type(file).__name__}")
+    if not isinstance(parity, bool):
+        raise TypeError(f"parity: expected True or False, found {parity!r}")
+    path = Path(file)
+    target = _target(path, to, size, chosen)
+    opened = opened_network("model", model, classes=classes, factory=factory, trust_pickle=chosen.trust_pickle)
+    network = copy.deepcopy(opened)  # comparing moves it
+    check_writable(path.parent)
+    images = _Images(data, network, chosen)
+    reference = reference_predictor(network, target.size)
+    purpose = "to compare the file with the network on (or parity=False)"
+    test = images("test", purpose) if parity else None
+    batches = _calibration(images, target, chosen)
+    validate: Callable[[Any], float] | None = None
+    if target.max_drop is not None:
+        validate = validator(reference, images("val", "to score candidates for max_drop on"))
+    with private_folder(path) as partial:
+        written = write_export(network, target, partial / path.name, batches=batches, validate=validate)
+        result = ExportResult(path, hint=tensorrt_hint(path, target))
+        if test is not None:
+            exported = load_predictor(written, threads=chosen.threads)
+            number = min(chosen.parity_images or len(test.pairs), len(test.pairs))
+            samples = progress(labeled_samples(test, number), "comparing", total=number)
+            found = compare(reference, exported, samples, logits=not target.argmax)
+            gates = tuple(found.gates(chosen.agreement, chosen.max_miou_drop, chosen.max_crack_drop))
+            result = replace(result, parity=found, gates=gates, report=path.with_name(f"{path.name}.json"))
+            facts = {"mib": file_mib(written), "arguments": _arguments(network, path, target, chosen, data)}
+            _judge(result, network, facts | {"seconds": round(time.perf_counter() - start, 1)})
         for part in sorted(partial.iterdir()):
-            part.replace(file.parent / part.name)
-    return ExportResult(file, report, parity, gates, tensorrt_hint(file, target))
+            part.replace(path.parent / part.name)
+    return result
 
 
-def _report(
-    config: ExportOptions,
-    network: Network,
-    file: Path,
-    written: Path,
-    parity: Parity,
-    gates: list[Gate],
-    seconds: float,
-) -> Path:
+def _arguments(
+    network: Network, file: Path, target: ExportTarget, settings: ExportSettings, data: object
+) -> dict[str, Any]:
+    """What the report says of how the file was made."""
+    named = data["test"] if isinstance(data, Mapping) else data
+    return asdict(settings) | {
+        "checkpoint": str(network.file) if network.file else None,
+        "to": target.runtime,
+        "size": list(map(str, target.size)) if target.size else ["dynamic"],
+        "data": str(named.folder if isinstance(named, Split) else named),
+        "output": str(file),
+    }
+
+
+def _judge(result: ExportResult, network: Network, facts: Mapping[str, Any]) -> None:
+    """Write how a file compares, then refuse one that fails.
+
+    Raises:
+        UserError: for a file that fails the parity gate.
+    """
+    assert result.parity is not None and result.report is not None
+    gates, accepted = result.gates, facts["arguments"]["accept_unjudged"]
     content = {
-        "file": str(file),
+        "file": str(result.file),
         "checkpoint": str(network.file),
-        "mib": file_mib(written),
-        "parity": parity.to_json(),
+        "mib": facts["mib"],
+        "parity": result.parity.to_json(),
         "gates": [asdict(gate) | {"judged": gate.judged, "passed": gate.passed} for gate in gates],
         "judged": all(gate.judged for gate in gates),
-        "passed": all(gate.passed or (config.accept_unjudged and not gate.judged) for gate in gates),
-        "arguments": asdict(config),
+        "passed": all(gate.passed or (accepted and not gate.judged) for gate in gates),
+        "arguments": facts["arguments"],
         "machine": machine_facts(torch.device("cpu")),
         "versions": versions(),
-        "seconds": round(seconds, 1),
+        "seconds": facts["seconds"],
     }
-    return write_json(file.with_name(f"{file.name}.json"), content)
-
-
-def run(config: ExportOptions) -> None:
-    """Export and print how the file compares."""
-    print(export_checkpoint(config))
+    write_json(result.report, content)
+    require_passed(result.file, gates, accepted, result.report)

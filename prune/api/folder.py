@@ -1,11 +1,10 @@
-"""A folder of photographs on its way through the networks: read, look, draw and write, all at the same time."""
+"""A folder of photographs on its way through the networks: read, segment, draw and write, all at the same time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prune.api.views import Seen, Subject, draw, look
-from prune.cli.inference import InferenceOptions
+from prune.api.views import Segmentation, View, draw, segment
 from prune.data.images import image_size, read_image
 from prune.data.labels import ClassSet
 from prune.errors import UserError
@@ -22,95 +21,112 @@ always two that go through in one piece. What is cut into tiles goes through alo
 
 
 @dataclass
-class Shot:
-    """A photograph on its way through the pipeline.
+class PhotoResult:
+    """A photograph on its way through the networks, and what came out.
 
     Args:
         photo: Its file.
-        path: The file of its picture.
+        path: The file of its picture, None = none is written.
         image: uint8 (H, W, 3), RGB, once it was read; None again when its pictures are done.
         error: Why it cannot be read.
-        seen: What the network says.
+        seen: What the network sees; its arrays are dropped when the pictures are done.
         picture: To be shown, when nothing is to be written.
         files: Those written.
     """
 
     photo: Path
-    path: Path
+    path: Path | None = None
     image: Picture | None = None
     error: UserError | None = None
-    seen: Seen | None = None
+    seen: Segmentation | None = None
     picture: Picture | None = None
     files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is drawn.
+
+    Args:
+        view: What the pictures show.
+        opacity: See ``prune.api.views.draw``.
+        shown: Whether pictures that are not written are drawn to be looked at.
+    """
+
+    view: View
+    opacity: float = 0.5
+    shown: bool = True
 
 
 @dataclass(frozen=True)
 class Steps:
     """What happens to a photograph, step by step; each is a stage of the pipeline."""
 
-    config: InferenceOptions
-    subject: Subject
+    drawing: Drawing
     classes: ClassSet
     networks: Gate[Predictor]
 
-    def read(self, shot: Shot) -> Shot:
+    def read(self, one: PhotoResult) -> PhotoResult:
         """Decode it. A damaged one goes on with its error."""
         try:
-            shot.image = read_image(shot.photo)
+            one.image = read_image(one.photo)
         except UserError as error:
-            shot.error = error
-        return shot
+            one.error = error
+        return one
 
-    def look(self, shot: Shot) -> Shot:
+    def segment(self, one: PhotoResult) -> PhotoResult:
         """Run a network."""
-        if shot.image is not None:
-            with self.networks.lent(shot.image.shape[0] * shot.image.shape[1]) as predictor:
-                shot.seen = look(shot.image, predictor, self.subject)
-        return shot
+        if one.image is not None:
+            with self.networks.lent(one.image.shape[0] * one.image.shape[1]) as predictor:
+                one.seen = segment(one.image, predictor, self.drawing.view)
+        return one
 
-    def finish(self, shot: Shot) -> Shot:
+    def finish(self, one: PhotoResult) -> PhotoResult:
         """Draw, and write what is to be written; arrays no longer needed are dropped."""
-        image, seen, mode = shot.image, shot.seen, self.subject.mode
+        image, seen, mode = one.image, one.seen, self.drawing.view.mode
         if image is None or seen is None:
-            return shot
-        if self.config.save_figure and mode == "save_mask" and seen.class_map is not None:
-            shot.files = (save_mask(seen.class_map, self.classes, shot.path),)
-        else:
-            pictures = draw(image, seen, mode, self.classes, self.config.opacity)
-            if self.config.save_figure:
-                paths = [shot.path, *(shot.path.with_name(f"{shot.path.stem}{end}.png") for end in pictures if end)]
-                shot.files = tuple(map(save_image, pictures.values(), paths))
+            return one
+        if one.path is not None and mode == "save_mask" and seen.class_map is not None:
+            one.files = (save_mask(seen.class_map, self.classes, one.path),)
+        elif one.path is not None or self.drawing.shown:
+            pictures = draw(image, seen, mode, self.classes, self.drawing.opacity)
+            if one.path is not None:
+                paths = [one.path, *(one.path.with_name(f"{one.path.stem}{end}.png") for end in pictures if end)]
+                one.files = tuple(map(save_image, pictures.values(), paths))
             else:
-                shot.picture = pictures[""]
-        shot.image, shot.seen = None, replace(seen, class_map=None, heat=None)
-        return shot
+                one.picture = pictures[""]
+        one.image, one.seen = None, replace(seen, class_map=None, heat=None)
+        return one
 
 
-def _pixels(shot: Shot) -> int:
+def _pixels(one: PhotoResult) -> int:
     """Of the photograph, from its header; a damaged one has none."""
     try:
-        height, width = image_size(shot.photo)
+        height, width = image_size(one.photo)
     except UserError:
         return 0
     return height * width
 
 
-def segmented(shots: Sequence[Shot], config: InferenceOptions, subject: Subject, replicas: Replicas) -> Iterator[Shot]:
+def segmented(photos: Sequence[PhotoResult], drawing: Drawing, replicas: Replicas) -> Iterator[PhotoResult]:
     """The photographs, done, in their order; reading, networks and writing overlap.
 
     Pictures and counts do not depend on the number of networks and threads, as far as the runtime's own results do not.
 
     Args:
-        shots: The photographs.
-        config: What to draw and whether to write it.
-        subject: What to look at.
+        photos: The photographs, with the files of their pictures.
+        drawing: What to draw.
         replicas: The networks.
     """
     count, helpers = len(replicas.predictors), max(2, replicas.threads * len(replicas.predictors))
     room = max(2 * WHOLE_SIDE**2, count * SMALL_PIXELS)
-    steps = Steps(config, subject, replicas.predictors[0].classes, Gate(replicas.predictors, room))
-    stages = Stage(steps.read, helpers), Stage(steps.look, count), Stage(steps.finish, helpers)
-    with Pipeline(stages, Limits(count + 2 * helpers, PIXELS_UNDER_WAY, _pixels)) as pipeline:
+    steps = Steps(drawing, replicas.predictors[0].classes, Gate(replicas.predictors, room))
+    stages = Stage(steps.read, helpers), Stage(steps.segment, count), Stage(steps.finish, helpers)
+    try:
+        with Pipeline(stages, Limits(count + 2 * helpers, PIXELS_UNDER_WAY, _pixels)) as pipeline:
+            for predictor in replicas.predictors:
+                predictor.stopped = pipeline.stopped
+            yield from pipeline(photos)
+    finally:
         for predictor in replicas.predictors:
-            predictor.stopped = pipeline.stopped
-        yield from pipeline(shots)
+            predictor.stopped = None  # the caller's network may be used again

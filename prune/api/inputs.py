@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import colorsys
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prune.api.model import Model, model_of
 from prune.data.find_split import find_split
-from prune.data.labels import ClassSet
+from prune.data.labels import CRACK, S2DS, ClassSet
 from prune.data.settings import DataOptions
 from prune.data.split import Split
 from prune.errors import UserError
@@ -15,12 +18,14 @@ from prune.inference.load import load_predictor
 from prune.progress import say
 
 if TYPE_CHECKING:  # an edge box has no PyTorch
-    pass
+    from prune.models.checkpoint import Network
 
 Data = str | Path | Split
 """A split folder, a list of names, a data folder with splits, or a split that was opened already."""
 AnyModel = str | Path | Model | Any
 """A checkpoint or export, a model, or a ``torch.nn.Module``."""
+EXPORTS = (".onnx", ".xml", ".param", ".pt2")
+"""Endings of files that cannot be trained or pruned any more."""
 
 
 def existing_file(argument: str, path: object) -> Path:
@@ -30,7 +35,7 @@ def existing_file(argument: str, path: object) -> Path:
         TypeError: for anything but str or Path.
         UserError: naming ``argument``, when there is no such file.
     """
-    if not isinstance(path, (str, Path)):
+    if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{argument}: expected a path, found {type(path).__name__}")
     if not Path(path).is_file():
         raise UserError(f"--{argument}: expected a file, found none called {path}")
@@ -63,24 +68,119 @@ def opened_data(
     return split
 
 
-def opened_model(argument: str, model: object, **options: Any) -> Model:
-    """The model that an argument names: a path is loaded, a module is wrapped.
+def class_set(classes: str | Sequence[str] | ClassSet | None) -> ClassSet | None:
+    """What an argument ``classes`` means: ``s2ds``, ``crack``, names in the order of the outputs, or a class set.
+
+    Names that S2DS has keep their colors, others get distinct ones.
+
+    Raises:
+        TypeError: for anything else.
+        UserError: for an unknown set, fewer than two names, or the same name twice.
+    """
+    if classes is None or isinstance(classes, ClassSet):
+        return classes
+    known = {"s2ds": S2DS, "crack": CRACK}
+    if isinstance(classes, str):
+        if classes not in known:
+            raise UserError(f"--classes: expected s2ds, crack or a list of names, found {classes!r}")
+        return known[classes]
+    if not isinstance(classes, Sequence) or not all(isinstance(name, str) for name in classes):
+        raise TypeError(f"classes: expected s2ds, crack, a list of names or a ClassSet, found {type(classes).__name__}")
+    if len(classes) < 2 or len({name.lower() for name in classes}) != len(classes):
+        raise UserError(f"--classes: expected at least two different names, background first, found {list(classes)}")
+    return ClassSet("own classes", tuple(classes), tuple(map(_color, range(len(classes)), classes)))
+
+
+def _color(number: int, name: str) -> tuple[int, int, int]:
+    """The color of a class: that of S2DS, black for the first, else one of hues spread by the golden ratio."""
+    if number == 0:
+        return (0, 0, 0)
+    index = S2DS.index(name)
+    if index is not None:
+        return S2DS.colors[index]
+    red, green, blue = colorsys.hsv_to_rgb(number * 0.618 % 1, 0.75, 0.95)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def opened_model(
+    argument: str,
+    model: object,
+    *,
+    classes: str | Sequence[str] | ClassSet | None = None,
+    factory: object = None,
+    factory_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Model:
+    """The model that an argument names: a path is loaded, a module is wrapped (and not copied).
 
     Args:
         argument: Its name, for messages.
         model: See ``AnyModel``.
+        classes: What the outputs of a module or of a file without our metadata mean, see ``class_set``.
+        factory: What builds a module, or the network of a checkpoint that names it (see ``prune.models.factory``).
+        factory_options: Keyword arguments a module was built with.
         options: Of ``prune.inference.load.load_predictor``.
 
     Raises:
         TypeError: for anything else.
-        UserError: for a file that is missing or cannot be read.
+        UserError: for a file that is missing or cannot be read, and a module that gives no logits.
     """
     if isinstance(model, Model):
         return model
-    if isinstance(model, (str, Path)):
-        return Model(load_predictor(existing_file(argument, model), **options))
+    if isinstance(model, (str, os.PathLike)):
+        if factory is not None:
+            options["factory"] = factory
+        return Model(load_predictor(existing_file(argument, model), classes=class_set(classes), **options))
+    device = options.get("device")
+    network = opened_network(argument, model, classes=classes, factory=factory, factory_options=factory_options)
+    return model_of(network, str(device) if device is not None else _device_of(network))
+
+
+def _device_of(network: Network) -> str:
+    """Where the network is already."""
+    return str(next((parameter.device for parameter in network.model.parameters()), "cpu"))
+
+
+def opened_network(
+    argument: str,
+    model: object,
+    *,
+    classes: str | Sequence[str] | ClassSet | None = None,
+    factory: object = None,
+    factory_options: Mapping[str, Any] | None = None,
+    trust_pickle: bool = False,
+) -> Network:
+    """The PyTorch network that an argument names, to be trained, pruned or exported: it is not copied.
+
+    Args:
+        argument: Its name, for messages.
+        model: See ``AnyModel``; an export is refused.
+        classes: What the outputs of a module mean, see ``class_set``.
+        factory: See ``opened_model``.
+        factory_options: Keyword arguments a module was built with.
+        trust_pickle: Open whole-module pickles, which can run any code.
+
+    Raises:
+        TypeError: for anything else.
+        UserError: for a file that is missing, cannot be read or is an export, and a module that gives no logits.
+    """
+    if isinstance(model, Model):
+        return model.network
+    if isinstance(model, (str, os.PathLike)):
+        file = existing_file(argument, model)
+        if file.suffix in EXPORTS:
+            raise UserError(f"--{argument}: expected a PyTorch network (.pth), found the export {file}")
+        from prune.models.checkpoint import load_checkpoint
+
+        return load_checkpoint(file, trust_pickle, factory)
+    from torch import nn
+
     from prune.models.checkpoint import Network
 
     if isinstance(model, Network):
-        return model_of(model)
+        return model
+    if isinstance(model, nn.Module):
+        from prune.models.foreign import network_of_module
+
+        return network_of_module(model, class_set(classes), factory, factory_options)
     raise TypeError(f"{argument}: expected a path, a Model or a torch.nn.Module, found {type(model).__name__}")

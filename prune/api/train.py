@@ -1,289 +1,227 @@
-"""``train.py``: a split folder in, a checkpoint out."""
+"""``prune.train``: train a network, or fine-tune one."""
 
-import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import copy
+import dataclasses
+import html
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
-from prune.api.defaults import open_split
-from prune.cli.train import TrainOptions
-from prune.data.dataset import SegmentationDataset, class_pixels, spread, training_loader, whole_images
-from prune.data.find_split import Split, default_data, hold_out, usable_crop
+from prune.api.inputs import AnyModel, Data, class_set, opened_data, opened_network
+from prune.api.model import Model, model_of
 from prune.data.labels import ClassSet
-from prune.data.mask_files import classes_called
-from prune.data.preprocessing import Preprocessing
-from prune.data.transforms import augmentation, training_transform
+from prune.data.split import Split
 from prune.errors import UserError
-from prune.evaluation.evaluate import Evaluation, evaluate
-from prune.files import MODELS, RUNS, check_writable, find_model, locked, visible, write_json
-from prune.hardware import choose_device, device_name, set_threads
-from prune.inference.torch import TorchPredictor
-from prune.models import build_model
-from prune.models.checkpoint import (
-    Network,
-    load_checkpoint,
-    new_stage,
-    read_state_dict,
-    require_architecture,
-    save_checkpoint,
-)
-from prune.models.freezing import freeze
-from prune.models.pretrained import initialize, load_matching
-from prune.number_format import NumberFormat, number_format
+from prune.files import locked
+from prune.hardware import choose_device, set_threads
+from prune.models.checkpoint import Network, require_architecture
+from prune.options import settings_from, with_settings
+from prune.progress import say
 from prune.report.charts import training_curves
-from prune.training.loop import Progress, Row, Run, chosen_monitor, stored_numbers
-from prune.training.losses import class_weights, make_loss
-from prune.training.settings import DEFAULT_MODEL
-from prune.training.step import Stepper
+from prune.tables import data_frame
+from prune.training.history import Row
+from prune.training.loop import Progress, RunFiles
+from prune.training.prepare import fresh_network, training_splits
+from prune.training.run import Material, Trained, require_unused, run_numbers, train_network
+from prune.training.settings import TrainSettings, stored_settings
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Where a run ended and what it left."""
+    """Where a training ended and what it left.
 
-    model: Path
-    folder: Path
+    Args:
+        model: The network of the best epoch.
+        progress: Epochs, best epoch, seconds.
+        monitor: The validation score that chose the best epoch.
+        checkpoint: File of the best epoch, if one was named.
+        run: Folder of the run, if one was named.
+        warning: What is wrong with the best epoch, empty = nothing.
+    """
+
+    model: Model
     progress: Progress
     monitor: str
+    checkpoint: Path | None = None
+    run: Path | None = None
     warning: str = ""
+
+    @property
+    def history(self) -> list[Row]:
+        """One row per epoch: learning rate, losses and validation scores (0…1, None = absent class)."""
+        return self.progress.history
+
+    @property
+    def table(self) -> Any:
+        """``history`` as a pandas DataFrame; without pandas the rows themselves."""
+        return data_frame(self.history)
 
     def __str__(self) -> str:
         best = self.progress.best if self.progress.best is not None else float("nan")
         shown = abs(best) if self.monitor == "loss" else best
-        return (
+        lines = [
             f"best epoch {self.progress.best_epoch} of {self.progress.epoch}: {self.monitor} {shown:.4f}, "
-            f"{self.progress.seconds / 60:.1f} min\nmodel    {self.model}\nhistory  {self.folder / 'history.csv'}, curves.png"
-            + (f"\nWARNING  {self.warning}" if self.warning else "")
-        )
+            f"{self.progress.seconds / 60:.1f} min"
+        ]
+        lines += [f"model    {self.checkpoint}"] if self.checkpoint else []
+        lines += [f"history  {self.run / 'history.csv'}, curves.png"] if self.run else []
+        lines += [f"WARNING  {self.warning}"] if self.warning else []
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The summary and a table of the epochs, as notebooks show it."""
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.history[0])
+        rows = ["".join(f"<td>{_shown(value)}</td>" for value in row.values()) for row in self.history]
+        table = "".join(f"<tr>{row}</tr>" for row in [head, *rows])
+        return f"<pre>{html.escape(str(self))}</pre><table>{table}</table>"
 
 
-def _pruned_network(config: TrainOptions) -> Network | None:
-    """The checkpoint to fine-tune, whose structure is kept, if one is named."""
-    if not config.pruned_model:
+def _shown(value: float | int | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+@with_settings(TrainSettings)
+def train(
+    data: Data,
+    val: Data | None = None,
+    *,
+    start: AnyModel | None = None,
+    teacher: AnyModel | None = None,
+    checkpoint: str | Path | None = None,
+    run: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    classes: str | list[str] | ClassSet = "auto",
+    factory: object = None,
+    factory_options: Mapping[str, Any] | None = None,
+    record: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> TrainResult:
+    """Train a network on labeled images, or fine-tune one, and give that of the best epoch.
+
+    The number of PyTorch's threads is set as ``threads`` says, 0 = all cores or what OMP_NUM_THREADS says.
+
+    Args:
+        data: What to learn from: a data folder, its training split, a list of names, or an opened split.
+        val: What the best epoch is chosen on; default: the validation images of ``data``, else a tenth of it is held out.
+        start: Network to fine-tune: checkpoint, model, network, or any ``torch.nn.Module`` that maps images (N, 3, H, W)
+            to logits (N, C, H, W) or to a dict with them as ``out``. A copy is trained; its structure is kept.
+        teacher: Network of the same classes to learn from besides the labels (see ``prune.training.distillation``).
+        checkpoint: File of the network of the best epoch; default: ``best.pth`` in ``run``.
+        run: Folder of last.pth, history.csv, curves.png, config.json and TensorBoard's events. Without it nothing of the
+            kind is written, and the training cannot be resumed.
+        resume: Continue the training in ``run`` where it stopped. Settings that are not given are those it was started
+            with; others than these are refused, but for threads, workers, cache and device.
+        force: Replace what an earlier training left in ``checkpoint`` and ``run``.
+        classes: What to learn: ``s2ds``, ``crack``, names in the order of the outputs, or a class set; auto: what the
+            network has, else what the labels hold.
+        factory: What builds a module (or the network of a checkpoint that names it): a function or class, or
+            ``package.module:function``. Without one, a module can be trained but not written to a checkpoint.
+        factory_options: Its keyword arguments, plain values.
+        record: Plain values recorded beside the settings in lineage and config.json.
+        **settings: Fields of ``prune.training.settings.TrainSettings``, the flags of the command line.
+
+    Raises:
+        UserError: for anything the user can fix, before anything is written; also when another process trains
+            ``checkpoint``, and when ``checkpoint`` or ``run`` was used before and neither ``resume`` nor ``force`` is set.
+        TrainingDiverged: when a loss or a weight stops being finite.
+        TypeError: for arguments of another type and unknown ones.
+    """
+    folder = _path("run", run)
+    if resume and folder is None:
+        raise UserError("--resume: expected run, the folder of the training to continue, found none")
+    if isinstance(classes, str) and (classes != "auto" or not resume):
+        settings["classes"] = classes
+    if resume and folder is not None:
+        settings = _stored(folder) | settings
+        classes = settings.get("classes", classes) if isinstance(classes, str) else classes
+    config = _plain(settings_from(TrainSettings, "train", settings))
+    file = _path("checkpoint", checkpoint) or (folder / "best.pth" if folder else None)
+    told: dict[str, Any] = {"train_dir": _named(data), "val_dir": _named(val), "name": file.stem if file else None}
+    told |= {"pruned_model": _named(start), "teacher": _named(teacher), "resume": resume, "force": force}
+    files = RunFiles(file, folder, told | dict(record or {}))
+    known = None if classes == "auto" else class_set(classes)
+    built = {"factory": factory, "factory_options": factory_options, "classes": known}
+    device = choose_device(config.device)
+    with locked(file) if file else nullcontext(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        require_unused(files, resume, force)
+        set_threads(config.threads)
+        numbers = run_numbers(config, files, resume)
+        network = _opened("start", start, config, built)
+        if network is not None:
+            require_architecture(network, config.model)
+            say("network", f"{network.architecture} from {network.file or 'memory'}")
+        splits = _splits(data, val, _classes(network, known), config)
+        network, fine_tuned = network or fresh_network(config, splits[0].classes), network is not None
+        material = Material(network, *splits, fine_tuned, _opened("teacher", teacher, config, built))
+        trained = train_network(material, config, files, numbers, resume)
+    return _result(material, trained, files)
+
+
+def _path(argument: str, path: object) -> Path | None:
+    if path is not None and not isinstance(path, (str, Path)):
+        raise TypeError(f"{argument}: expected a path, found {type(path).__name__}")
+    return None if path is None else Path(path)
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """The settings the run in ``folder`` was started with."""
+    known = {item.name for item in dataclasses.fields(TrainSettings)}
+    return {name: value for name, value in stored_settings(folder).items() if name in known}
+
+
+def _plain(config: TrainSettings) -> TrainSettings:
+    """The settings with paths as text, so that they can be stored."""
+    paths: dict[str, Any] = {name: str(value) for name, value in vars(config).items() if isinstance(value, Path)}
+    return dataclasses.replace(config, **paths) if paths else config
+
+
+def _named(given: Any) -> str | None:
+    """Data or a network as they are recorded: by folder, file or architecture."""
+    if given is None or isinstance(given, (str, Path)):
+        return None if given is None else str(given)
+    if isinstance(given, Split):
+        return str(given.folder)
+    network = given.network if isinstance(given, Model) else given
+    if isinstance(network, Network):
+        return str(network.file or network.architecture)
+    return type(given).__name__
+
+
+def _opened(argument: str, given: object, config: TrainSettings, built: Mapping[str, Any]) -> Network | None:
+    """A copy of the network that an argument names, None when it names none."""
+    if given is None:
         return None
-    network = load_checkpoint(find_model(config.pruned_model), config.trust_pickle)
-    require_architecture(network, config.model)
-    print(f"network  {network.architecture} from {network.file}")
-    return network
+    network = opened_network(argument, given, trust_pickle=config.trust_pickle, **built)
+    return network if isinstance(given, (str, Path)) else copy.deepcopy(network)
 
 
-def _fresh_network(config: TrainOptions, classes: ClassSet) -> Network:
-    """A network for the classes of the data, from pretrained weights, a file's matching ones, or random ones."""
-    name = config.model or DEFAULT_MODEL
-    network = Network(build_model(name, len(classes)), name, classes)
-    if config.load_pretrained_weights:
-        file = find_model(config.load_pretrained_weights)
-        fitted, total = load_matching(network.model, read_state_dict(file, config.trust_pickle))
-        if 2 * fitted < total:
-            raise UserError(
-                f"{file}: {fitted} of the {total} tensors of {name} fit, expected at least half of them: it holds another "
-                "network (--model), or a pruned one, which goes to --pruned_model"
-            )
-        print(f"network  {name}, {fitted} of {total} tensors from {file}")
-    else:
-        print(f"network  {name}, {initialize(network.model, name, config.weights)}")
-    return network
-
-
-def _splits(config: TrainOptions, classes: ClassSet | None) -> tuple[Split, Split]:
-    """Training and validation images, with labels of ``classes``, None = of what they hold.
-
-    When both are the same images, because the folder has no splits, a tenth is held out.
-    """
-    train = open_split(config, config.train_dir, "train", classes)
-    val = open_split(config, config.val_dir or config.train_dir, "val", train.classes)
-    if {pair.image for pair in train.pairs} == {pair.image for pair in val.pairs} and len(train.pairs) > 1:
-        train, val = hold_out(train)
-        print(f"         no validation images there: {len(val.pairs)} of them are held out of training")
-    if len(train.pairs) < 2:
-        raise UserError(f"{train.folder}: expected at least 2 images to train on, found {len(train.pairs)}")
-    return train, val
-
-
-def _prepared(config: TrainOptions) -> tuple[Network, Split, Split]:
-    """The network to start from and what it learns from: the labels are read as the classes of the network."""
-    named = None if config.classes == "auto" else classes_called(config.classes)
-    network = _pruned_network(config)
-    if network and named and network.classes.classes != named.classes:
+def _classes(network: Network | None, known: ClassSet | None) -> ClassSet | None:
+    """What labels are read as: the classes of the network, else the named ones, None = what the labels hold."""
+    if network is None:
+        return known
+    if known and network.classes.classes != known.classes:
         raise UserError(
-            f"--classes {config.classes}: {network.file} has the classes {', '.join(network.classes.classes)}"
+            f"--classes {known.name}: {network.file or network.architecture} has the classes "
+            f"{', '.join(network.classes.classes)}"
         )
-    train, val = _splits(config, network.classes if network else named)
-    check_writable(RUNS / config.name)
-    check_writable(MODELS)
-    return network or _fresh_network(config, train.classes), train, val
+    return network.classes
 
 
-class _Tensorboard:
-    """Writes history rows as TensorBoard events; without the package it says so once and does nothing."""
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            print("TensorBoard is not installed, no events are written: pip install prune-crackseg[tensorboard]")
-            self.writer: Any = None
-            return
-        self.writer = SummaryWriter(str(folder))
-
-    def __call__(self, row: Row, images_per_second: float) -> None:
-        if self.writer is None:
-            return
-        for key, value in {**row, "crops_per_second": images_per_second}.items():
-            if key != "epoch" and value is not None:
-                self.writer.add_scalar(key, value, row["epoch"])
-        self.writer.flush()
-
-
-def _model_file(config: TrainOptions) -> Path:
-    return MODELS / f"{config.name}.pth"
-
-
-def _require_unused(config: TrainOptions) -> None:
-    """Refuse to replace what an earlier command left under the name, unless told to continue or to replace it.
-
-    A run that was stopped before its first epoch was complete left nothing worth keeping.
-    """
-    model, last = _model_file(config), RUNS / config.name / "last.pth"
-    found = next((file for file in (model, last) if file.exists()), None)
-    if found is None or config.force or (config.resume and last.exists()):
-        return
-    if config.resume:
-        raise UserError(f"--resume: {model} exists and {last} does not: choose another NAME or replace it with --force")
-    raise UserError(f"{found} exists: choose another NAME, continue that run with --resume, or replace it with --force")
-
-
-def _resume_or_clear(run: Run, config: TrainOptions) -> None:
-    """Continue the run where it stopped, or remove what an earlier run left in its folder."""
-    if config.resume and run.last.exists():
-        run.resume()
-        print(f"resumed  after epoch {run.progress.epoch} of {run.last}")
-        if run.progress.best_epoch and not _model_file(config).exists():
-            raise UserError(f"--resume: {_model_file(config)}, the best epoch so far, is gone: start anew with --force")
-        return
-    if config.resume:
-        print(f"resumed  from the start: {run.last} does not exist yet")
-    for name in ("last.pth", "history.csv", "curves.png", "config.json", "events.out.tfevents.*"):
-        for file in visible(run.folder, name):
-            file.unlink()
-
-
-def _batches(config: TrainOptions, split: Split, crop: int, preprocessing: Preprocessing) -> DataLoader[Any]:
-    """Training batches of varied square crops of ``crop`` px."""
-    scale = (config.scale_min, config.scale_max)
-    transform = training_transform(augmentation(config.augment, crop, scale, preprocessing))
-    dataset = SegmentationDataset(split, transform, config.seed, config.cache)
-    return training_loader(dataset, min(config.batch_size, len(dataset)), config.workers)
-
-
-def _warning(row: Row, classes: ClassSet, labeled: NDArray[np.int64]) -> str:
-    """What is wrong with an epoch that finds none of the labeled crack pixels of the validation images, else empty."""
-    crack = classes.index("crack")
-    if crack is None or not labeled[crack] or row[f"val_iou_{classes.classes[crack]}"] != 0:
-        return ""
-    return (
-        f"the best epoch finds no crack, none of {labeled[crack]:,} labeled pixels: train longer, or give the class "
-        "more weight, --class_weights crack=10"
+def _splits(data: Data, val: Data | None, classes: ClassSet | None, config: TrainSettings) -> tuple[Split, Split]:
+    train_split = opened_data("data", data, "train", classes, config)
+    return training_splits(
+        train_split, opened_data("val", data if val is None else val, "val", train_split.classes, config)
     )
 
 
-def _best_saver(
-    config: TrainOptions, network: Network, labeled: NDArray[np.int64], numbers: NumberFormat
-) -> Callable[[Progress], None]:
-    """What saves the network of the last epoch of a ``Progress`` as the best one, with its lineage."""
-    stage = "fine-tune" if config.pruned_model else "train"
-    earlier = list(network.lineage)
-    settings = asdict(config) | {"train_dir": config.train_dir or str(default_data())}
-    settings |= {"number_format": numbers.record()}
-
-    def save(progress: Progress) -> None:
-        row = progress.history[-1]
-        scores = {"epochs": progress.epoch, "miou": row["val_miou"], "crack_iou": row.get("val_iou_Crack")}
-        scores |= {"crack_lt_iou_4": row.get("val_crack_lt_iou_4")}
-        warning = {"warning": "finds no crack"} if _warning(row, network.classes, labeled) else {}
-        network.lineage = [*earlier, new_stage(stage, settings, scores | warning)]
-        save_checkpoint(network, _model_file(config))
-
-    return save
-
-
-def train(config: TrainOptions) -> TrainResult:
-    """Train or fine-tune as ``config`` says.
-
-    Writes results/models/NAME.pth (best epoch) and results/runs/NAME/ (config.json, history.csv, curves.png, last.pth,
-    events). A model of that name is replaced when the first epoch is complete, not before.
-
-    Raises:
-        UserError: for anything the user can fix, before anything is written; also when another process trains NAME and
-            when NAME was used before and neither ``resume`` nor ``force`` is set.
-        TrainingDiverged: when a loss or a weight stops being finite.
-    """
-    with locked(_model_file(config)):
-        _require_unused(config)
-        return _train(config)
-
-
-def _numbers(config: TrainOptions, device: torch.device) -> NumberFormat:
-    """What the run computes in: what was stored when it was started, else what is asked for or measured now.
-
-    A run that is resumed also gets the threads it had, as far as there are cores, unless ``config`` says otherwise.
-    """
-    last = RUNS / config.name / "last.pth"
-    stored = stored_numbers(last) if config.resume and last.exists() else None
-    if stored is None:
-        numbers = number_format(config.amp, config.channels_last, device)
-        print(f"numbers  {numbers}")
-        return numbers
-    numbers, threads = stored
-    if not config.threads:
-        set_threads(min(threads, os.cpu_count() or 1))
-    print(f"numbers  {numbers}; repeated from {last}")
-    return numbers
-
-
-def _train(config: TrainOptions) -> TrainResult:
-    set_threads(config.threads)
-    torch.manual_seed(config.seed)
-    device = choose_device(config.device)
-    numbers = _numbers(config, device)
-    folder = RUNS / config.name
-    network, train_split, val_split = _prepared(config)
-    classes = network.classes
-    monitor = chosen_monitor(config.monitor, classes)
-    pixels = class_pixels(SegmentationDataset(train_split))
-    labeled = class_pixels(SegmentationDataset(val_split))
-    weights = class_weights(config.class_weights, pixels, classes)
-    crop = usable_crop(train_split, config.crop_size)
-    loader = _batches(config, train_split, crop, network.preprocessing)
-    val_dataset = SegmentationDataset(spread(val_split, config.val_images), cache=config.cache)
-    if config.keep_feature_extract or (config.pruned_model and not config.train_pruned_fully):
-        freeze(network.model.get_submodule("backbone"))
-        print("backbone frozen, batch norm included")
-    predictor = TorchPredictor(network, device, numbers.autocast, numbers.channels_last)
-    loss = make_loss(config.loss, None if weights is None else weights.to(device), config.focal_gamma)
-    step = Stepper(network.model, loss, device, numbers, config.aux_weight)
-    where = f"{device_name(device)}, {torch.get_num_threads()} threads"
-    print(f"device   {where}, crops of {crop} px, batches of {loader.batch_size}")
-
-    def validate() -> Evaluation:
-        return evaluate(predictor, whole_images(val_dataset, min(1, config.workers)), len(val_dataset), "validating")
-
-    run = Run(config, step, loader, validate, classes, folder)
-    _resume_or_clear(run, config)
-    write_json(folder / "config.json", asdict(config) | {"number_format": numbers.record()})
-    run.on_row = _Tensorboard(folder)
-    progress = run.fit(_best_saver(config, network, labeled, numbers))
-    training_curves(progress.history, folder / "curves.png", title=f"{config.name}, {train_split.folder}")
-    warning = _warning(progress.history[progress.best_epoch - 1], classes, labeled)
-    return TrainResult(_model_file(config), folder, progress, monitor, warning)
-
-
-def run(config: TrainOptions) -> None:
-    """Train and print the summary."""
-    print(train(config))
+def _result(material: Material, trained: Trained, files: RunFiles) -> TrainResult:
+    if files.folder is not None:
+        title = f"{files.record['name']}, {material.train.folder}"
+        training_curves(trained.progress.history, files.folder / "curves.png", title=title)
+    model = model_of(material.network)
+    return TrainResult(model, trained.progress, trained.monitor, files.checkpoint, files.folder, trained.warning)

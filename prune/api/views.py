@@ -1,23 +1,23 @@
-"""The pictures ``inference.py`` can make of one photograph."""
+"""The pictures that can be made of what a network sees on one photograph."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.cli.inference import InferenceOptions
 from prune.data.labels import ClassSet
 from prune.errors import UserError
 from prune.inference.predictor import Predictor
 from prune.inference.probability import class_probability, require_logits
+from prune.inference.settings import PredictSettings
 from prune.report.figures import Picture, color_mask, heat_overlay, overlay, side_by_side
 
 RAMP = "gray = 0, then purple, red, orange, yellow = 1"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a network saw on a photograph, before anything is drawn.
+class Segmentation:
+    """What a network sees on a photograph, before anything is drawn.
 
     Args:
         pixels: Pixels of the photograph per predicted class, float64 (C,).
@@ -33,8 +33,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is to be shown: the mode, the id and name of its class, and for Grad-CAM the layer."""
+class View:
+    """What a picture shows: the mode, the id and name of its class, and for Grad-CAM the layer."""
 
     mode: str
     class_id: int
@@ -53,65 +53,70 @@ def chosen_class(classes: ClassSet, name: str | None) -> int:
     """The id of the class called ``name``; without a name crack, else the first after the background.
 
     Raises:
+        TypeError: for a name that is no text.
         UserError: when there is no such class; the message lists those there are.
     """
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"class: expected the name of a class, found {name!r} ({type(name).__name__})")
     found = classes.index(name or "crack")
     if found is None and name:
         raise UserError(f"--class: expected one of {', '.join(classes.classes)}, found {name!r}")
     return min(1, len(classes) - 1) if found is None else found
 
 
-def choose(config: InferenceOptions, predictor: Predictor) -> Subject:
-    """What the flags ask for, checked against the network before any photograph is read.
+def chosen_view(settings: PredictSettings, predictor: Predictor) -> View:
+    """What the settings ask for, checked against the network before any photograph is read.
 
     Raises:
         UserError: for an unknown class or layer, and for a network that cannot give the picture.
     """
-    class_id = chosen_class(predictor.classes, config.class_name)
+    class_id = chosen_class(predictor.classes, settings.class_name)
     layer = ""
-    if config.mode == "probability":
+    if settings.mode == "probability":
         require_logits(predictor)
-    elif config.mode == "gradcam":
+    elif settings.mode == "gradcam":
         if predictor.card.runtime != "pytorch":
             raise UserError(f"{predictor.card.file}: expected a checkpoint (.pth): gradients are not in an export")
         from prune.inference.gradcam import cam_layer
 
-        layer = cam_layer(predictor, config.layer)  # type: ignore[arg-type]
-    return Subject(config.mode, class_id, predictor.classes.classes[class_id], layer)
+        layer = cam_layer(predictor, settings.layer)  # type: ignore[arg-type]
+    return View(settings.mode, class_id, predictor.classes.classes[class_id], layer)
 
 
-def _counts(class_map: NDArray[np.uint8], classes: ClassSet) -> NDArray[np.float64]:
-    """Pixels per class, float64 (C,)."""
+def class_pixels(class_map: NDArray[np.uint8], classes: ClassSet) -> NDArray[np.float64]:
+    """Pixels per class of a class map (H, W), float64 (C,)."""
     others = [np.count_nonzero(class_map == i) for i in range(1, len(classes))]  # faster than bincount
     return np.array([class_map.size - sum(others), *others], float)
 
 
-def look(image: Picture, predictor: Predictor, subject: Subject) -> Seen:
-    """What the network sees on a photograph uint8 (H, W, 3), RGB; ``subject`` is from ``choose`` with the same network.
+def segment(image: Picture, predictor: Predictor, view: View) -> Segmentation:
+    """What the network sees on a photograph uint8 (H, W, 3), RGB; ``view`` is from ``chosen_view`` with the same network.
 
     Pixels are counted at the size Grad-CAM scales large photographs to.
     """
-    if subject.mode == "gradcam":
+    if view.mode == "gradcam":
         from prune.inference.gradcam import class_heat
 
-        warm = class_heat(predictor, image, subject.class_id, subject.layer)  # type: ignore[arg-type]
-        pixels = _counts(warm.class_map, predictor.classes) * (image[..., 0].size / warm.class_map.size)
-        return Seen(pixels, heat=warm.heat, predicted=warm.predicted)
-    if subject.mode == "probability":
-        found = class_probability(predictor, image, subject.class_id)
-        return Seen(_counts(found.class_map, predictor.classes), found.class_map, found.probability)
+        warm = class_heat(predictor, image, view.class_id, view.layer)  # type: ignore[arg-type]
+        pixels = class_pixels(warm.class_map, predictor.classes) * (image[..., 0].size / warm.class_map.size)
+        return Segmentation(pixels, heat=warm.heat, predicted=warm.predicted)
+    if view.mode == "probability":
+        found = class_probability(predictor, image, view.class_id)
+        return Segmentation(class_pixels(found.class_map, predictor.classes), found.class_map, found.probability)
     class_map = predictor.class_map(image)
-    return Seen(_counts(class_map, predictor.classes), class_map)
+    return Segmentation(class_pixels(class_map, predictor.classes), class_map)
 
 
-def draw(image: Picture, seen: Seen, mode: str, classes: ClassSet, opacity: float) -> dict[str, NDArray[np.uint8]]:
-    """Pictures of what was seen, by the ending of their file names; the first, without ending, is the one to show.
+def draw(
+    image: Picture, seen: Segmentation, mode: str, classes: ClassSet, opacity: float
+) -> dict[str, NDArray[np.uint8]]:
+    """Pictures of a segmentation, by the ending of their file names; the first, without ending, is the one to show.
 
     Only side_by_side is larger than the photograph.
 
     Args:
         image: The photograph uint8 (H, W, 3), RGB.
-        seen: From ``look`` in the same mode.
+        seen: From ``segment`` in the same mode.
         mode: One of ``VIEWS``.
         classes: Of the network.
         opacity: Of what is laid over the photograph, 0…1; probabilities of thin cracks get twice as much.

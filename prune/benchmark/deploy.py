@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from prune.benchmark.compare import as_dicts, contest, with_shares
+from prune.benchmark.compare import time_networks, with_shares
 from prune.benchmark.figures import Figure
 from prune.benchmark.layer_profile import OperatorTime, profile
 from prune.data.labels import S2DS
-from prune.deployment.export import FORMATS, Target, export
+from prune.deployment.export import export
+from prune.deployment.settings import FORMATS
+from prune.deployment.target import ExportTarget
 from prune.files import write_json, write_text
 from prune.hardware import versions
 from prune.inference.openvino import has_openvino_bf16
 from prune.models import build_model
 from prune.models.checkpoint import Network, save_checkpoint
+from prune.progress import Bar, progress
 from prune.pruning.pruner import prune_model
 from prune.pruning.settings import PruneSettings
 from prune.report.charts import latency_chart
@@ -68,18 +70,18 @@ def _plans(bf16: bool) -> dict[int, list[tuple[str, str]]]:
 
 
 def _files(folder: Path, size: int) -> dict[str, int]:
-    """The contenders of the deployment figures with their channel ratios, the dense checkpoint first."""
+    """The networks of the deployment figures with their channel ratios, the dense checkpoint first."""
     made: dict[str, int] = {}
     noise = list(np.random.default_rng(0).standard_normal((4, 1, 3, size, size)).astype(np.float32))
     plans = _plans(has_openvino_bf16())
-    with tqdm(total=len(plans) + sum(map(len, plans.values())), desc="exporting", unit="file", leave=False) as bar:
+    with Bar(total=len(plans) + sum(map(len, plans.values())), desc="exporting", unit="file", leave=False) as bar:
         for ratio, targets in plans.items():
             network = _network(ratio)
             name = f"pruned_{ratio}" if ratio else "dense"
             made[str(save_checkpoint(network, folder / f"{name}.pth"))] = ratio
             bar.update()
             for runtime, precision in targets:
-                target = Target(runtime, precision, (size, size))
+                target = ExportTarget(runtime, precision, (size, size))
                 file = folder / f"{name}_{precision}{target.suffix}"
                 made[str(export(network, target, file, batches=noise))] = ratio
                 bar.update()
@@ -95,16 +97,16 @@ def deploy(output: Path, size: int, passes: int, machine: dict[str, Any]) -> lis
     Args:
         output: The JSON file.
         size: Side of the image in px.
-        passes: Timed passes of each contender.
+        passes: Timed passes of each network.
         machine: See ``prune.benchmark.machine.measured_machine``.
     """
     with tempfile.TemporaryDirectory() as name:
         made = _files(Path(name), size)
-        found = with_shares(contest(list(made), (size, size), passes), {"cpu": machine["peaks"]})
+        found = with_shares(time_networks(list(made), (size, size), passes), {"cpu": machine["peaks"]})
         rows = [
             {"name": Path(row["name"]).stem, "channel_ratio": made[str(row["name"])] / 100}
             | {key: value for key, value in row.items() if key != "name"}
-            for row in as_dicts(found)
+            for row in map(asdict, found)
         ]
         _write_profile(output.with_name(f"{output.stem}_profile.json"), Path(name), size, machine["threads"])
     write_json(output, {"rows": rows, "machine": machine, "versions": versions()})
@@ -116,7 +118,7 @@ def deploy(output: Path, size: int, passes: int, machine: dict[str, Any]) -> lis
 def _write_profile(output: Path, folder: Path, size: int, threads: int) -> None:
     """Time the layers of the files of the 50 % network in ``folder``; write them as JSON and as a Markdown table."""
     profiles: dict[tuple[str, str], list[OperatorTime]] = {}
-    for runtime, precision in tqdm(PROFILED, desc="layer profiles", unit="file", leave=False):
+    for runtime, precision in progress(PROFILED, "layer profiles", "file"):
         file = folder / f"pruned_50_{precision}{FORMATS[runtime][0]}"
         profiles[runtime, precision] = profile(file, (size, size), threads=threads)
     content = [
@@ -144,7 +146,7 @@ def deploy_bounds(rows: Sequence[Row], kind: str) -> list[Figure]:
 
     Args:
         rows: Rows of ``deploy``, the dense network in eager PyTorch first.
-        kind: Of the CPU, see ``prune.benchmark.machine.cpu_kind``.
+        kind: Of the CPU, see ``prune.benchmark.cpu.cpu_kind``.
     """
     halved = [row for row in rows if row["channel_ratio"] == 0.5]
     eager = next(row for row in halved if row["runtime"] == "pytorch")

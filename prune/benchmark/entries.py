@@ -14,7 +14,7 @@ WAYS = ("bf16", "compiled", "openvino")
 
 
 def split_name(name: str) -> tuple[Path, str]:
-    """File and way of a contender such as ``small.pth:bf16``.
+    """File and way of a name such as ``small.pth:bf16``.
 
     Raises:
         UserError: for a missing file and an unknown way.
@@ -30,8 +30,8 @@ def split_name(name: str) -> tuple[Path, str]:
         raise
 
 
-def open_contender(name: str, threads: int = 0, device: str = "cpu") -> Predictor:
-    """The network of a contender, ready to run.
+def open_network(name: str, threads: int = 0, device: str = "cpu") -> Predictor:
+    """The network a name stands for, ready to run.
 
     Raises:
         UserError: for a missing file or runtime, and a way the file cannot be run.
@@ -47,10 +47,10 @@ def open_contender(name: str, threads: int = 0, device: str = "cpu") -> Predicto
         return load_predictor(file, threads=threads)
     if way == "openvino":
         raise UserError(f"{name}: openvino runs .onnx and .xml files, export the checkpoint first")
-    return _torch_contender(file, way, threads, device)
+    return _torch_network(file, way, threads, device)
 
 
-def _torch_contender(file: Path, way: str, threads: int, device: str) -> Predictor:
+def _torch_network(file: Path, way: str, threads: int, device: str) -> Predictor:
     import torch
 
     from prune.hardware import choose_device, set_threads

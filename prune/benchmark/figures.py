@@ -13,11 +13,11 @@ from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from prune.metrics.crack import CrackSettings, boundary_counts, count_crack
 from prune.metrics.distance import within
 from prune.metrics.thinning import thin
+from prune.progress import progress
 from prune.synthetic import draw_scene
 
 CRACK_SEEDS = 4
@@ -77,16 +77,16 @@ def scoring_speed(size: int, repeats: int) -> list[Figure]:
         count_crack(*masks, known, known, CrackSettings())
         boundary_counts(*masks, known, CrackSettings().boundary_px)
 
-    contenders: dict[str, Callable[[], object]] = {"scores": score, "thin": lambda: thin(masks[1])}
+    tasks: dict[str, Callable[[], object]] = {"scores": score, "thin": lambda: thin(masks[1])}
     with contextlib.suppress(ImportError):  # a development dependency
         from skimage.morphology import thin as published
 
-        contenders["published"] = lambda: published(masks[1])
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in tqdm(range(repeats), desc="scoring", unit="round", leave=False):
-        for name, contender in contenders.items():
+        tasks["published"] = lambda: published(masks[1])
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in progress(range(repeats), "scoring", "round"):
+        for name, task in tasks.items():
             start = time.perf_counter()
-            contender()
+            task()
             seconds[name].append(time.perf_counter() - start)
     found = {name: 1e3 * median(values) for name, values in seconds.items()}
     share = f"{size} px image, {100 * masks[1].mean():.1f} % labeled crack"

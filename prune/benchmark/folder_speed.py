@@ -14,20 +14,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
-from prune.api.predict import infer
+from prune.api.predict import predict
 from prune.benchmark.figures import Figure
-from prune.cli.inference import InferenceOptions
 from prune.data.images import read_image
 from prune.data.labels import CRACK
 from prune.data.preprocessing import Preprocessing
-from prune.deployment.export import Target, export
+from prune.deployment.export import export
+from prune.deployment.target import ExportTarget
 from prune.inference.load import load_predictor
 from prune.inference.metadata import thread_count
 from prune.inference.predictor import Predictor
 from prune.models import build_model
 from prune.models.checkpoint import Network
+from prune.progress import progress
 from prune.pruning.recalibrate import recalibrate_batch_norm
 from prune.synthetic import draw_scene
 
@@ -94,7 +94,7 @@ def make_network(file: Path, images: Sequence[NDArray[np.uint8]]) -> Path:
     last = [parameter for name, parameter in model.named_parameters() if name.endswith("bias")][-1]
     with torch.no_grad():
         last[1] -= margin
-    return export(Network(model, NETWORK, CRACK), Target("onnx", "int8", SIZE), file, batches=batches)
+    return export(Network(model, NETWORK, CRACK), ExportTarget("onnx", "int8", SIZE), file, batches=batches)
 
 
 def alone(predictors: Sequence[Predictor], batches: Sequence[NDArray[np.float32]], count: int) -> float:
@@ -112,16 +112,8 @@ def alone(predictors: Sequence[Predictor], batches: Sequence[NDArray[np.float32]
 
 def folder_rate(job: Job, network: Path, photos: Path, output: Path) -> float:
     """Photographs per second of ``inference.py`` on a folder, loading and choosing the networks not counted."""
-    config = InferenceOptions(
-        state_dict=str(network),
-        image=str(photos),
-        mode=job.mode,
-        format=job.format,
-        save_figure=True,
-        output_dir=str(output),
-    )
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        result = infer(config)
+        result = predict(network, photos, mode=job.mode, output=output, format=job.format)
     return result.images / result.seconds
 
 
@@ -143,7 +135,7 @@ def folder_speed(images: int = 200, rounds: int = 5) -> list[Figure]:
         if threads > 1:
             crews["one per core"] = [load_predictor(network, threads=1) for _ in range(threads)]
         rates: dict[str, list[float]] = {}
-        for turn in tqdm(range(rounds + 1), desc="folder", unit="round", leave=False):
+        for turn in progress(range(rounds + 1), "folder", "round"):
             found = {name: alone(crew, batches, images) for name, crew in crews.items()}
             found |= {job.name: folder_rate(job, network, root / "photos", root / job.mode) for job in JOBS}
             for key, rate in found.items():

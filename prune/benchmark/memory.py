@@ -1,4 +1,4 @@
-"""What one network costs a process of its own: ``python -m prune.benchmark.memory CONTENDER HEIGHT WIDTH BATCH THREADS``."""
+"""What one network costs a process of its own: ``python -m prune.benchmark.memory NETWORK HEIGHT WIDTH BATCH THREADS``."""
 
 import json
 import resource
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prune.benchmark.entries import open_contender
+from prune.benchmark.entries import open_network
 
 
 def peak_mib() -> float:
@@ -29,7 +29,7 @@ def main() -> None:
     """Load a network, run it once, and print seconds to load and the peak resident memory in MiB as JSON."""
     name, height, width, batch, threads = sys.argv[1], *map(int, sys.argv[2:6])
     start = time.perf_counter()
-    predictor = open_contender(name, threads)
+    predictor = open_network(name, threads)
     loaded = time.perf_counter() - start
     predictor.run(np.zeros((batch, 3, *(predictor.card.size or (height, width))), np.float32))
     print(json.dumps({"load_s": loaded, "peak_mib": peak_mib()}))

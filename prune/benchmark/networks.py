@@ -10,27 +10,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from prune.benchmark.deploy import LARGE_MACS, SHARE_BOUND
-from prune.benchmark.entries import open_contender, split_name
+from prune.benchmark.entries import open_network, split_name
 from prune.benchmark.figures import Figure
-from prune.benchmark.latency import throughput, time_predictors
 from prune.benchmark.machine import gmacs_per_second, share_of_peak, stored_rows
+from prune.benchmark.throughput import throughput
 from prune.data.labels import CRACK
-from prune.deployment.export import Target, export
+from prune.deployment.export import export
+from prune.deployment.target import ExportTarget
 from prune.files import file_mib, write_json
+from prune.inference.latency import time_predictors
 from prune.inference.torch import TorchPredictor
 from prune.models import ARCHITECTURES, architecture, build_model
 from prune.models.checkpoint import Network
 from prune.models.cost import count
+from prune.progress import progress, tell
 from prune.pruning.pruner import prune_model
 from prune.pruning.settings import PruneSettings
 from prune.report.network_charts import speed_chart
 from prune.tables import text_table, write_csv
 
 RATIO = 50
-"""Percent of the channels removed from the pruned contenders."""
+"""Percent of the channels removed from the pruned networks."""
 THROUGHPUT_ROUNDS = 15
 """Rounds in which images per second with one per core are measured."""
 FASTEST = "hrsegnet_b16"
@@ -49,14 +51,14 @@ def _network(name: str, ratio: int) -> Network:
 
 
 @dataclass(frozen=True)
-class _Contender:
+class _Variant:
     """A network on one runtime.
 
     Args:
         ratio: Percent of the channels removed.
         runtime: What runs it.
         precision: Its numbers.
-        name: How ``open_contender`` calls the export; empty = the network itself in eager PyTorch.
+        name: How ``open_network`` calls the export; empty = the network itself in eager PyTorch.
     """
 
     ratio: int
@@ -70,18 +72,18 @@ class _Contender:
         return f"{self.ratio}|{self.runtime}|{self.precision}"
 
 
-def _exported(network: Network, ratio: int, folder: Path, size: tuple[int, int]) -> list[_Contender]:
+def _exported(network: Network, ratio: int, folder: Path, size: tuple[int, int]) -> list[_Variant]:
     """The network in PyTorch and as files of every other runtime."""
     noise = list(np.random.default_rng(0).standard_normal((2, 1, 3, *size)).astype(np.float32))
-    onnx = export(network, Target("onnx", size=size), folder / "fp32.onnx")
-    openvino = export(network, Target("openvino", "int8", size), folder / "int8.xml", batches=noise)
-    ncnn = export(network, Target("ncnn", size=size), folder / "fp32.ncnn.param")
+    onnx = export(network, ExportTarget("onnx", size=size), folder / "fp32.onnx")
+    openvino = export(network, ExportTarget("openvino", "int8", size), folder / "int8.xml", batches=noise)
+    ncnn = export(network, ExportTarget("ncnn", size=size), folder / "fp32.ncnn.param")
     return [
-        _Contender(ratio, "pytorch", "fp32"),
-        _Contender(ratio, "onnx", "fp32", str(onnx)),
-        _Contender(ratio, "openvino", "fp32", f"{onnx}:openvino"),
-        _Contender(ratio, "openvino", "int8", str(openvino)),
-        _Contender(ratio, "ncnn", "fp32", str(ncnn)),
+        _Variant(ratio, "pytorch", "fp32"),
+        _Variant(ratio, "onnx", "fp32", str(onnx)),
+        _Variant(ratio, "openvino", "fp32", f"{onnx}:openvino"),
+        _Variant(ratio, "openvino", "int8", str(openvino)),
+        _Variant(ratio, "ncnn", "fp32", str(ncnn)),
     ]
 
 
@@ -94,33 +96,33 @@ def _rows(name: str, passes: int) -> list[dict[str, Any]]:
         costs[0][1] < LARGE_MACS
     )  # short passes, and cores that share one of their layers mostly wait for each other
     with tempfile.TemporaryDirectory() as folder:
-        contenders = [
-            contender
+        variants = [
+            variant
             for ratio, network in networks.items()
-            for contender in _exported(network, ratio, Path(folder) / str(ratio), size)
+            for variant in _exported(network, ratio, Path(folder) / str(ratio), size)
         ]
         predictors = {
-            c.label: open_contender(c.name) if c.name else TorchPredictor(networks[c.ratio], torch.device("cpu"))
-            for c in contenders
+            c.label: open_network(c.name) if c.name else TorchPredictor(networks[c.ratio], torch.device("cpu"))
+            for c in variants
         }
         times = time_predictors(predictors, size, passes * 6 if small else passes)
         rates: dict[str, float] = {}
         if small:
             copies = range(os.cpu_count() or 1)
-            parallel = {c.label: [open_contender(c.name, 1) for _ in copies] for c in contenders if c.name}
+            parallel = {c.label: [open_network(c.name, 1) for _ in copies] for c in variants if c.name}
             rates = throughput(parallel, size, THROUGHPUT_ROUNDS)
-        sizes = {c.label: file_mib(split_name(c.name)[0]) for c in contenders if c.name}
-    base = times[contenders[0].label].median
+        sizes = {c.label: file_mib(split_name(c.name)[0]) for c in variants if c.name}
+    base = times[variants[0].label].median
     rows = []
-    for contender in contenders:
-        timing = times[contender.label]
+    for variant in variants:
+        timing = times[variant.label]
         low, high = timing.interval()
-        parameters, macs = costs[contender.ratio]
-        row = {"name": name, "channel_ratio": contender.ratio / 100, "runtime": contender.runtime}
-        row |= {"precision": contender.precision, "size": f"{side}x{side}"}
+        parameters, macs = costs[variant.ratio]
+        row = {"name": name, "channel_ratio": variant.ratio / 100, "runtime": variant.runtime}
+        row |= {"precision": variant.precision, "size": f"{side}x{side}"}
         row |= {"ms_median": timing.median, "ms_p95": timing.p95, "ms_low": low, "ms_high": high}
-        row |= {"images_per_second": 1e3 / timing.median, "images_per_second_one_per_core": rates.get(contender.label)}
-        row |= {"speedup": base / timing.median, "file_mib": sizes.get(contender.label)}
+        row |= {"images_per_second": 1e3 / timing.median, "images_per_second_one_per_core": rates.get(variant.label)}
+        row |= {"speedup": base / timing.median, "file_mib": sizes.get(variant.label)}
         rows.append(row | {"parameters": parameters, "macs": macs})
     return rows
 
@@ -162,15 +164,13 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         lines.setdefault((row["name"], row["channel_ratio"]), {})[row["runtime"], row["precision"]] = row
     cells = []
     for (name, ratio), found in lines.items():
-        first = next(iter(found.values()))
         best = max((row for row in found.values() if row["precision"] == "fp32"), key=_fastest)
-        head = [name, first["size"], f"{ratio:.0%}", f"{first['parameters'] / 1e6:.2f}", f"{first['macs'] / 1e9:.2f}"]
         times = (f"{found[kind]['ms_median']:.1f}" if kind in found else "" for kind in kinds)
         share = _best_share(best)
-        last = "" if share is None else f"{100 * share:.0f}"
-        cells.append([*head, *times, f"{_fastest(best):.3g} {best['runtime']}", last])
-    header = ["network", "px", "removed", "parameters M", "MACs G", *(" ".join(kind) + " ms" for kind in kinds)]
-    return text_table([*header, "best fp32, images/s", "% of peak"], cells)
+        cells.append([name, f"{ratio:.0%}", *times, "" if share is None else f"{100 * share:.0f}"])
+    titles = (runtime if precision == "fp32" else f"{runtime} {precision}" for runtime, precision in kinds)
+    note = "ms of a pass, float32 where nothing else is said"
+    return f"{text_table(['network', 'removed', *titles, '% of peak'], cells)}\n{note}"
 
 
 def _write(output: Path, rows: Sequence[dict[str, Any]], machine: dict[str, Any]) -> None:
@@ -183,21 +183,21 @@ def _write(output: Path, rows: Sequence[dict[str, Any]], machine: dict[str, Any]
 def networks_speed(output: Path, passes: int, names: Sequence[str], machine: dict[str, Any]) -> list[Figure]:
     """Time every network at the size of its recipe, batch 1; writes the rows to ``output``, a CSV and a chart beside it.
 
-    Contenders of one network take turns; rows of other networks in the file stay when they are of the same machine.
+    Runtimes of one network take turns; rows of other networks in the file stay when they are of the same machine.
 
     Args:
         output: The JSON file.
-        passes: Timed passes of each contender, six times as many of small networks.
+        passes: Timed passes of each of them, six times as many of small networks.
         names: Networks.
         machine: See ``prune.benchmark.machine.measured_machine``.
     """
     order, rows = list(ARCHITECTURES), stored_rows(output, "rows", machine)
-    for name in tqdm(names, desc="networks", unit="network", leave=False):
+    for name in progress(names, "networks", "network"):
         measured = with_shares(_rows(name, passes), machine["peaks"])
         rows = [row for row in rows if row["name"] != name] + measured
         rows.sort(key=lambda row: order.index(row["name"]))
         _write(output, rows, machine)
-    print(f"\n{table(rows)}\n% of peak: a runtime that needs fewer multiplications (Winograd) may exceed 100\n")
+    tell(f"\n{table(rows)}\n% of peak: a runtime that needs fewer multiplications (Winograd) may exceed 100\n")
     return speed_bounds(rows)
 
 

@@ -10,7 +10,6 @@ from statistics import median
 import torch
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from prune.benchmark.figures import Figure
 from prune.data.dataset import Batch, SegmentationDataset, checked, training_loader
@@ -19,9 +18,10 @@ from prune.data.transforms import Augmentation, training_transform
 from prune.errors import first_line
 from prune.models import all_logits, build_model
 from prune.number_format import REFERENCE, NumberFormat, measured_speeds, number_format
+from prune.progress import progress
 from prune.training.losses import make_loss
 from prune.training.settings import TrainSettings
-from prune.training.step import Stepper, make_optimizer, train_one_epoch
+from prune.training.step import TrainingStep, make_optimizer, train_one_epoch
 
 CLASSES = 2
 CPU = torch.device("cpu")
@@ -119,15 +119,15 @@ def textbook_step(model: nn.Module, batch: Batch, numbers: NumberFormat) -> Step
 
 def own_step(model: nn.Module, batch: Batch, numbers: NumberFormat, config: TrainSettings) -> Step:
     """A step of ``train.py`` itself, with the settings of ``config`` (see ``textbook_step``)."""
-    stepper = Stepper(model, make_loss(config.loss), CPU, numbers, config.aux_weight)
+    step = TrainingStep(model, make_loss(config.loss), CPU, numbers, config.aux_weight)
     optimizer, scaler = make_optimizer(model, config), torch.amp.GradScaler("cpu", enabled=False)
-    return lambda: train_one_epoch(stepper, [batch], optimizer, scaler, config, lambda number, loss: None)
+    return lambda: train_one_epoch(step, [batch], optimizer, scaler, config, lambda number, loss: None)
 
 
 def seconds_in_turns(steps: Mapping[str, Step], rounds: int) -> dict[str, float]:
     """Median seconds of each step over ``rounds`` interleaved ones, after an untimed one."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for number in tqdm(range(rounds + 1), desc="training steps", unit="round", leave=False):
+    for number in progress(range(rounds + 1), "training steps", "round"):
         for name, step in steps.items():
             start = time.perf_counter()
             step()

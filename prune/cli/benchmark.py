@@ -1,57 +1,72 @@
-"""``python -m prune benchmark``: the figures the project promises, measured on this machine."""
+"""``python -m prune benchmark``: networks timed against each other, or the figures the project promises."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from prune.benchmark.settings import SUITES
+from prune.benchmark.settings import SuiteSettings
 from prune.cli.verbs import call
-from prune.options import DEVICES, check, option
+from prune.files import BENCHMARKS, check_writable
+from prune.options import CHECKPOINT_FLAGS, option
 
 
 @dataclass(frozen=True)
-class BenchmarkOptions:
+class BenchmarkOptions(SuiteSettings):
     """Everything ``python -m prune benchmark`` can be told."""
 
     files: tuple[str, ...] = option(
         (),
-        "networks to time, the first is the baseline of the others; none: the project's own figures",
+        "networks to time, the first is the baseline of the others; default: the project's own figures",
         positional=True,
+        aliases=CHECKPOINT_FLAGS,
     )
-    batch: int = option(1, "networks: images per pass", low=1)
-    passes: int = option(20, "networks: timed passes of each", low=1)
-    threads: int = option(0, "networks: CPU threads of every runtime, 0 = all cores", low=0)
-    device: str = option("cpu", f"networks: {DEVICES}, of those PyTorch runs")
-    suite: str = option(
-        "all",
-        "the project's own figures: which; all: all but networks; report: write the tables of all machines again",
-        choices=SUITES,
-    )
-    models: str = option("all", "suite networks: networks separated by commas, or all")
-    crop_size: int = option(256, "training: side of the crops in px", low=32)
-    batch_size: int = option(4, "training: crops per step", low=2)
-    repeats: int = option(5, "training: timed steps of each loop, interleaved; of the largest network 3 in 5", low=1)
-    compiled: bool = option(
-        True, "training: also time the loop under torch.compile where there is a C++ compiler: minutes"
-    )
-    size: int = option(512, "networks, pruning, evaluation, deploy: side of the images in px", low=64)
-    images: int = option(6, "evaluation: test images", low=1)
-    score_size: int = option(1024, "scores: side of the image in px", low=64)
-    score_repeats: int = option(9, "scores: timed repeats", low=1)
     output: str | None = option(
         None,
         "file of the figures; default: bench.json, networks_bench.json or latency.json in the folder of this kind of CPU in "
         "results/benchmarks",
+        metavar="FILE",
     )
 
-    def __post_init__(self) -> None:
-        check(self)
+
+def _time_files(options: BenchmarkOptions) -> None:
+    """Time the named networks; without PyTorch, exports are what can be timed."""
+    from prune.benchmark.compare import compare_networks
+    from prune.benchmark.entries import open_network
+    from prune.benchmark.machine import machine_kind, resolved_device
+
+    for name in options.files:  # a mistake is told before anything is measured
+        open_network(name, options.threads, options.device)
+    folder = BENCHMARKS / machine_kind(resolved_device(options.device))
+    output = Path(options.output or folder / "latency.json")
+    check_writable(output.parent)
+    found = compare_networks(options.files, options)
+    print("", found, "", *found.write(output), sep="\n")
+
+
+def _measure_suites(options: BenchmarkOptions) -> None:
+    """Measure the project's own figures; those of the default folder go into the tables of all machines."""
+    from prune.benchmark.cpu import cpu_kind
+    from prune.benchmark.kinds import write_kinds
+    from prune.benchmark.suites import measure_suites
+
+    name = "networks_bench.json" if options.suite == "networks" else "bench.json"
+    output = Path(options.output or BENCHMARKS / cpu_kind() / name)
+    found = measure_suites(options, output)
+    if options.output is None and output.with_name("deploy.json").is_file():
+        write_kinds(BENCHMARKS)
+    print("", found, sep="\n")
 
 
 def run(options: BenchmarkOptions) -> None:
-    """Do the work and print the summary."""
-    from prune.benchmark.suites import run as work
+    """Measure and print the table."""
+    if options.files:
+        _time_files(options)
+    elif options.suite == "report":
+        from prune.benchmark.kinds import write_kinds
 
-    work(options)
+        print(*write_kinds(BENCHMARKS), sep="\n")
+    else:
+        _measure_suites(options)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

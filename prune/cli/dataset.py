@@ -2,51 +2,49 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from prune.cli.verbs import call
-from prune.data.settings import CLASS_SETS, DataOptions
-from prune.errors import UserError
-from prune.options import check, option
+from prune.data.settings import SurveySettings
+from prune.errors import PartlyDone
+from prune.files import RESULTS
+from prune.options import fields_of, option
 
 
 @dataclass(frozen=True)
-class DatasetOptions(DataOptions):
+class DatasetOptions(SurveySettings):
     """Everything ``python -m prune dataset`` can be told."""
 
     folder: str | None = option(
-        None, "data folder, split folder or list of names; none: the default data", positional=True
+        None,
+        "data folder, split folder or list of names; default: data/S2DS, else the demo data",
+        positional=True,
+        aliases=("--data", "--data_dir"),
     )
-    classes: str | None = option(None, "what labels are read as; none: what they hold", choices=CLASS_SETS)
-    split: str | None = option(None, "write train.txt, val.txt, test.txt with these percents, such as 70,10,20")
-    sheet: int = option(12, "photographs on the contact sheet, 0 = no sheet", low=0)
-    output: str | None = option(None, "folder of dataset.json and contact.png; none: results/datasets/<folder>")
-
-    def __post_init__(self) -> None:
-        check(self)
-        if self.split is not None:
-            _ = self.shares
-
-    @property
-    def shares(self) -> tuple[float, float, float]:
-        """Shares (0…1) of train, val and test that ``--split`` asks for.
-
-        Raises:
-            UserError: for anything but three percents that add up to 100, some of them for train.
-        """
-        parts = str(self.split).split(",")
-        numbers = [float(part) for part in parts if part.strip().replace(".", "", 1).isdecimal()]
-        if len(parts) != 3 or len(numbers) != 3 or abs(sum(numbers) - 100) > 1e-6 or not numbers[0]:
-            raise UserError(
-                f"--split: expected percents for train, val and test such as 70,10,20, found {self.split!r}"
-            )
-        return numbers[0] / 100, numbers[1] / 100, numbers[2] / 100
+    output: str | None = option(
+        None,
+        "folder of dataset.json and contact.png; default: results/datasets/<folder>",
+        metavar="DIR",
+    )
+    force: bool = option(False, "replace the result of another data set in the folder of --output")
 
 
 def run(options: DatasetOptions) -> None:
-    """Do the work and print the summary."""
-    from prune.api.dataset import run as work
+    """Look through the data set and print what was found.
 
-    work(options)
+    Raises:
+        PartlyDone: when some of the files cannot be used; everything is written nevertheless.
+    """
+    from prune.api.dataset import dataset
+    from prune.cli.defaults import data_folder
+
+    root = Path(options.folder) if options.folder else data_folder()
+    output = options.output or RESULTS / "datasets" / root.resolve().name.removesuffix(".txt")
+    result = dataset(root, output=output, force=options.force, **fields_of(SurveySettings, options))
+    print(result)
+    if result.problems:
+        plural = "problem makes" if len(result.problems) == 1 else "problems make"
+        raise PartlyDone(f"{len(result.problems)} {plural} files unusable, first: {result.problems[0]}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,9 +1,11 @@
 """``python -m prune demo``: the whole journey on synthetic images, through the command lines a user would type."""
 
+import time
 from collections.abc import Sequence
 
 from prune.cli.study import StudyOptions
-from prune.cli.verbs import call
+from prune.cli.verbs import call, run_command
+from prune.files import FIGURES, METRICS
 from prune.options import with_defaults
 
 DemoOptions = with_defaults(
@@ -28,10 +30,25 @@ DemoOptions = with_defaults(
 
 
 def run(options: StudyOptions) -> None:
-    """Do the work and print the summary."""
-    from prune.studies.demo import run as work
+    """Draw the data, run the study, draw the figures, print the table and where everything lies."""
+    from prune.cli import defaults
+    from prune.studies.study import study
 
-    work(options)
+    start, data = time.perf_counter(), defaults.DEMO_DATA
+    if data.is_dir():
+        print(f"demo data are in {data}")
+    else:
+        drawn = f"--images {defaults.DEMO_IMAGES} --size {defaults.DEMO_SIZE} --seed {defaults.DEMO_SEED}"
+        print(f"$ python -m prune synthesize {data} {drawn}")
+    defaults.draw_demo_data(data)
+    result = study(options, run_command)
+    tuned = f"{options.name}_taylor_finetuned"
+    for mode in ("side_by_side", "overlay", "save_mask"):
+        words = ["--state_dict", tuned, "--image", f"{data}/test/Images", "--mode", mode, "--save_figure"]
+        print(f"\n$ python inference.py {' '.join(words)}")
+        run_command("inference.py", words)
+    print(result)
+    print(f"workbook {METRICS / f'{tuned}.xlsx'}\nfigures  {FIGURES}\n{(time.perf_counter() - start) / 60:.1f} minutes")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

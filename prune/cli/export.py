@@ -1,52 +1,51 @@
 """``python -m prune export``: a checkpoint in, a file for another runtime out, if it passes the parity gate."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prune.cli.outputs import FORCE, require_same_settings, stored_result
 from prune.cli.verbs import call
-from prune.data.settings import DataOptions
+from prune.deployment.settings import FORMATS, ExportSettings, fixed_size
 from prune.errors import UserError
-from prune.options import check, option
+from prune.options import CHECKPOINT_FLAGS, FACTORY, fields_of, option
+
+if TYPE_CHECKING:
+    from prune.data.split import Split
+    from prune.models.checkpoint import Network
 
 
 @dataclass(frozen=True)
-class ExportOptions(DataOptions):
+class ExportOptions(ExportSettings):
     """Everything ``python -m prune export`` can be told."""
 
-    checkpoint: str | None = option(None, "checkpoint to export; none: the newest in results/models", positional=True)
-    to: str = option("onnx", "runtime of the file", choices=("onnx", "openvino", "ncnn", "pt2"))
-    precision: str = option(
-        "fp32",
-        "numbers in the file; bf16 (openvino) is computed in bfloat16 by CPUs that have it",
-        choices=("fp32", "bf16", "fp16", "int8"),
+    checkpoint: str | None = option(
+        None,
+        "checkpoint to export; default: the newest in results/models",
+        positional=True,
+        aliases=CHECKPOINT_FLAGS,
+        metavar="FILE",
     )
-    size: tuple[str, ...] = option(("dynamic",), "height and width of its one input in px, or dynamic")
-    argmax: bool = option(False, "make the class map inside the file")
+    to: str = option("onnx", "runtime of the file", choices=tuple(FORMATS))
+    size: tuple[str, ...] = option(("dynamic",), "height and width of its one input in px, or dynamic", metavar="PX")
     data: str | None = option(
         None,
         "data folder: train calibrates, test is compared on; default: what the checkpoint was trained on, else the default data",
+        aliases=("--data_dir",),
+        metavar="DIR",
     )
-    calibration_images: int = option(0, "photographs INT8 is calibrated with, 0 = up to 64", low=0)
-    parity_images: int = option(0, "test images the file is compared on, 0 = all", low=0)
-    max_drop: float | None = option(
-        None, "openvino int8: points the score may drop; sensitive layers stay in float", low=0
+    output: str | None = option(
+        None, "file to write; default: results/exports/<model>[_<precision>].<suffix>", metavar="FILE"
     )
-    min_agreement: float | None = option(
-        None, "percent of pixels of equal class; default: 99.9, bf16 and fp16 99.5, int8 95", low=0
-    )
-    max_miou_drop: float = option(1.0, "points of mIoU the file may lose", low=0)
-    max_crack_drop: float = option(1.0, "points of crack ltIoU@4 the file may lose", low=0)
-    accept_unjudged: bool = option(
-        False, "accept a file whose cracks cannot be judged: no test image has a labeled one"
-    )
-    output: str | None = option(None, "file to write; none: results/exports/<model>[_<precision>].<suffix>")
-    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
-    threads: int = option(0, "CPU threads, 0 = all cores", low=0)
+    force: bool = option(False, FORCE)
+    factory: str | None = option(None, FACTORY)
 
     def __post_init__(self) -> None:
-        check(self)
-        if self.fixed_size is not None and min(self.fixed_size) < 32:
-            raise UserError(f"--size: expected at least 32 px, found {' '.join(self.size)}")
+        super().__post_init__()
+        _ = self.fixed_size
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -56,14 +55,58 @@ class ExportOptions(DataOptions):
             return None
         if not words or len(words) > 2 or not all(word.isdigit() for word in words):
             raise UserError(f"--size: expected dynamic, or height and width in px, found {' '.join(self.size)}")
-        return int(words[0]), int(words[-1])
+        return fixed_size("size", (int(words[0]), int(words[-1])))
+
+
+def _output(options: ExportOptions, network: Network) -> Path:
+    """The file to write."""
+    suffix = FORMATS[options.to][0]
+    if options.output:
+        if not Path(options.output).name.endswith(suffix):
+            raise UserError(f"--output: expected a file name ending in {suffix}, found {options.output!r}")
+        return Path(options.output)
+    from prune.files import EXPORTS
+
+    stem = network.file.stem if network.file else network.architecture
+    return EXPORTS / f"{stem}{'' if options.precision == 'fp32' else f'_{options.precision}'}{suffix}"
+
+
+def _splits(options: ExportOptions, network: Network) -> dict[str, Split]:
+    """The labeled images that are needed, by role: those of ``--data``, else of the lineage of the network."""
+    from prune.cli.defaults import open_lineage_split
+
+    roles = [
+        "test",
+        *(["train"] if options.precision == "int8" else []),
+        *(["val"] if options.max_drop is not None else []),
+    ]
+    return {role: open_lineage_split(options, options.data, role, network, "--data") for role in roles}
 
 
 def run(options: ExportOptions) -> None:
-    """Do the work and print the summary."""
-    from prune.api.export import run as work
+    """Export and print how the file compares."""
+    from prune.api.export import export
+    from prune.deployment.target import ExportTarget
+    from prune.files import check_writable, find_model
+    from prune.hardware import set_threads
+    from prune.models.checkpoint import load_checkpoint, newest_model
 
-    work(options)
+    set_threads(options.threads)
+    ExportTarget(options.to, options.precision, options.fixed_size, options.argmax)  # checked before anything is read
+    named = find_model(options.checkpoint) if options.checkpoint else newest_model()
+    network = load_checkpoint(named, options.trust_pickle, options.factory)
+    file = _output(options, network)
+    check_writable(file.parent)
+    if not options.force:
+        report = file.with_name(f"{file.name}.json")
+        content = stored_result(report)
+        now = asdict(options) | {"checkpoint": str(network.file)}
+        if content and file.exists():  # of an export that failed only the report is there
+            require_same_settings(report, content.get("arguments"), now, "--output", but=("data", "size"))
+    print(f"model    {network.file}")
+    splits = _splits(options, network)
+    settings = fields_of(ExportSettings, options)
+    print(export(network, file, to=options.to, size=options.fixed_size, data=splits, **settings))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,55 +1,112 @@
 """``inference.py``: photographs in, pictures of what the network sees out."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prune.cli.verbs import call
 from prune.data.settings import CLASS_SETS
-from prune.errors import UserError
-from prune.inference.settings import PICTURE_FORMATS, VIEWS
-from prune.options import AMPS, DEVICES, SWITCH, check, option
+from prune.errors import PartlyDone, UserError
+from prune.inference.settings import LoadSettings, PredictSettings
+from prune.options import FACTORY, fields_of, option
+
+if TYPE_CHECKING:
+    from prune.api.folder import PhotoResult
+    from prune.api.photo_files import PhotoFiles
+    from prune.api.predict import PredictResult
 
 
 @dataclass(frozen=True)
-class InferenceOptions:
+class InferenceOptions(PredictSettings, LoadSettings):
     """Everything ``inference.py`` can be told."""
 
-    state_dict: str | None = option(None, "checkpoint or export to use; none: the newest in results/models")
+    state_dict: str | None = option(None, "checkpoint or export to use; default: the newest in results/models")
     classes: str | None = option(None, "of an export made by another tool", choices=CLASS_SETS)
-    image: str | None = option(None, "photograph or folder of photographs; none: the default data's test images")
-    mode: str = option("side_by_side", "picture to make", choices=VIEWS)
-    class_name: str | None = option(
-        None, "class that gradcam and probability show; none: crack, else the first after the background", flag="class"
+    image: str | None = option(
+        None,
+        "photograph or folder of photographs; default: those of the test split of data/S2DS, else of the demo data",
     )
-    layer: str | None = option(None, "gradcam: module whose feature maps are weighed; none: the network's usual one")
-    opacity: float = option(0.5, "of what is laid over the photograph, 0 to 1", low=0)
     save_figure: bool = option(False, "write files instead of opening a window")
     output_dir: str = option("results/figures", "folder of the files")
-    format: str = option("png", "of the files; masks and gray levels are always png", choices=PICTURE_FORMATS)
-    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
-    amp: str = option("off", "autocast; auto: as train.py", choices=AMPS)
-    channels_last: bool | str = option(
-        "auto", "memory format channels_last; auto: yes, measured only with --amp auto", choices=SWITCH
-    )
-    device: str = option("auto", DEVICES)
-    threads: int = option(0, "CPU threads, 0 = all cores", low=0)
-    networks: int = option(
-        0,
-        "copies of an export that share the threads, 0 = one, or one per thread if that is measured to be faster",
-        low=0,
-    )
+    factory: str | None = option(None, FACTORY)
 
-    def __post_init__(self) -> None:
-        check(self)
-        if self.opacity > 1:
-            raise UserError(f"--opacity: expected 0 to 1, found {self.opacity}")
+
+def _photos(options: InferenceOptions) -> PhotoFiles:
+    """The photographs that are named, else those of the default data."""
+    from prune.api.photo_files import find_photos
+
+    if options.image:
+        image = Path(options.image)
+    else:
+        from prune.cli.defaults import data_folder
+
+        image = data_folder() / "test" / "Images"
+    output = Path(options.output_dir) if options.save_figure else None
+    return find_photos(image, recursive=options.recursive, output=output)
+
+
+def network_file(named: str | None) -> Path:
+    """The file of the named network, else of the newest checkpoint.
+
+    Raises:
+        UserError: when there is none, and when the newest is asked for without PyTorch.
+    """
+    from prune.files import find_model
+
+    if named:
+        return find_model(named)
+    try:
+        from prune.models.checkpoint import newest_model
+    except ImportError as error:
+        install = "pip install prune-crackseg[train]"
+        raise UserError(f"a checkpoint: needs PyTorch, which is not installed: {install}") from error
+    return newest_model()
+
+
+def _show(one: PhotoResult) -> None:
+    """Open a window with its picture, if there is one."""
+    from prune.report.figures import show
+
+    if one.picture is not None:
+        show(one.picture, one.photo.name)
+
+
+def infer(options: InferenceOptions) -> PredictResult:
+    """Resolve what is not named, then segment the photographs and write or show their pictures.
+
+    Raises:
+        UserError: for anything the user can fix.
+    """
+    from prune.api.load import load
+    from prune.api.predict import predict
+    from prune.files import check_writable
+    from prune.report.figures import require_display
+
+    if options.save_figure:
+        check_writable(Path(options.output_dir))
+    else:
+        require_display()
+    photos = _photos(options)
+    how = fields_of(LoadSettings, options)
+    model = load(network_file(options.state_dict), classes=options.classes, factory=options.factory, **how)
+    output = Path(options.output_dir) if options.save_figure else None
+    return predict(model, photos, output=output, on_photo=_show, **fields_of(PredictSettings, options))
 
 
 def run(options: InferenceOptions) -> None:
-    """Do the work and print the summary."""
-    from prune.api.predict import run as work
+    """Segment and print the summary.
 
-    work(options)
+    Raises:
+        UserError: for anything the user can fix, after the others are done when photographs of a folder are damaged.
+    """
+    result = infer(options)
+    print(result)
+    if result.broken:
+        total = result.images + len(result.broken)
+        raise PartlyDone(f"{len(result.broken)} of {total} photographs could not be read: {'; '.join(result.broken)}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

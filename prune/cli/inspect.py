@@ -1,26 +1,40 @@
-"""``python -m prune inspect``: a checkpoint as a card a person can read."""
+"""``python -m prune inspect``: any file of a network as a card a person can read, or port to another language."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from prune.cli.verbs import call
-from prune.options import option
+from prune.data.settings import CLASS_SETS
+from prune.options import CHECKPOINT_FLAGS, FACTORY, check, option
 
 
 @dataclass(frozen=True)
 class InspectOptions:
     """Everything ``python -m prune inspect`` can be told."""
 
-    file: str | None = option(None, "checkpoint, a path or a name in results/models; none: the newest", positional=True)
-    layers: bool = option(False, "list the width of every layer")
+    file: str | None = option(
+        None,
+        "checkpoint or export, a path or a name in results/models; default: the newest",
+        positional=True,
+        aliases=CHECKPOINT_FLAGS,
+    )
+    layers: bool = option(False, "list the width of every layer of a checkpoint")
+    classes: str | None = option(None, "of an export made by another tool", choices=CLASS_SETS)
     trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+    factory: str | None = option(None, FACTORY)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def run(options: InspectOptions) -> None:
-    """Do the work and print the summary."""
-    from prune.api.inspect import run as work
+    """Print the card of the file that is named, else of the newest checkpoint."""
+    from prune.api.inspect import inspect
+    from prune.cli.inference import network_file
 
-    work(options)
+    how: dict[str, Any] = {"layers": options.layers, "trust_pickle": options.trust_pickle, "factory": options.factory}
+    print(inspect(network_file(options.file), classes=options.classes, **how))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,5 +1,6 @@
 """``python -m prune models``: the networks that can be trained, and what one of them consists of."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,13 +8,14 @@ from prune.cli.verbs import call
 from prune.data.settings import CLASS_SETS
 from prune.errors import UserError
 from prune.options import check, option
+from prune.progress import progress
 
 
 @dataclass(frozen=True)
 class ModelsOptions:
     """Everything ``python -m prune models`` can be told."""
 
-    name: str | None = option(None, "one network; none: all", positional=True)
+    name: str | None = option(None, "one network; default: all", positional=True)
     summary: bool = option(False, "of one network: every layer with output shape, parameters and MACs")
     json: bool = option(False, "print the list for programs")
     classes: str = option("crack", "what the network shall tell apart", choices=CLASS_SETS)
@@ -27,9 +29,18 @@ class ModelsOptions:
 
 def run(options: ModelsOptions) -> None:
     """Do the work and print the summary."""
-    from prune.api.models import run as work
+    from prune.data.mask_files import classes_called
+    from prune.models import ARCHITECTURES, architecture
+    from prune.models.summary import describe, layer_table, network_table
 
-    work(options)
+    number = len(classes_called(options.classes))
+    known = architecture(options.name) if options.name else None
+    if known and options.summary:
+        print(layer_table(str(options.name), number, options.size or known.size))
+        return
+    names = [options.name] if options.name else list(ARCHITECTURES)
+    rows = [describe(name, number) for name in progress(names, "counting", "network")]
+    print(json.dumps(rows, indent=1) if options.json else network_table(rows))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

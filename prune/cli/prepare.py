@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from prune.cli.verbs import call
 from prune.errors import UserError
@@ -13,7 +14,7 @@ class PrepareOptions:
     """Everything ``python -m prune prepare`` can be told."""
 
     source: str | None = option(None, "folder with train/, val/, test/, or one split folder", positional=True)
-    output: str | None = option(None, "folder to write the documented layout into", positional=True)
+    output: str | None = option(None, "folder to write the documented layout into", positional=True, metavar="DIR")
     force: bool = option(False, "write into a folder that already holds files")
 
     def __post_init__(self) -> None:
@@ -23,9 +24,9 @@ class PrepareOptions:
 
 def run(options: PrepareOptions) -> None:
     """Do the work and print the summary."""
-    from prune.api.prepare import run as work
+    from prune.data.prepare import prepare
 
-    work(options)
+    print(prepare(Path(str(options.source)), Path(str(options.output)), force=options.force))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

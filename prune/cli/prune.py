@@ -1,31 +1,139 @@
 """``torchvision_pruning.py``: a checkpoint in, a smaller one and a report of what was removed out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prune.cli.outputs import FORCE, require_same_settings, stored_result
 from prune.cli.verbs import call
-from prune.options import option
+from prune.errors import UserError
+from prune.files import MODELS, PRUNING, check_writable, find_model, visible
+from prune.options import CHECKPOINT_FLAGS, option
 from prune.pruning.settings import PruneSettings
+
+if TYPE_CHECKING:  # imported only after the command line has been read
+    from prune.data.split import Split
+    from prune.models.checkpoint import Network
 
 
 @dataclass(frozen=True)
 class PruneOptions(PruneSettings):
     """Everything ``torchvision_pruning.py`` can be told."""
 
-    model_name: str | None = option(None, "name of the pruned model; none: <model>_<criterion>_<ratio or target>")
-    state_dict: str | None = option(None, "checkpoint to prune; none: the newest unpruned one in results/models")
+    model_name: str | None = option(None, "name of the pruned model; default: <model>_<criterion>_<ratio or target>")
+    state_dict: str | None = option(
+        None, "checkpoint to prune; default: the newest unpruned one in results/models", aliases=CHECKPOINT_FLAGS[1:]
+    )
     model: str | None = option(None, "network the checkpoint must hold; without any checkpoint: the one to build")
     data_dir: str | None = option(
-        None, "data folder, or its training split; default: what the checkpoint was trained on, else the default data"
+        None,
+        "data folder, or its training split; default: what the checkpoint was trained on, else the default data",
+        aliases=("--data",),
     )
+    force: bool = option(False, FORCE)
     trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+    factory: str | None = option(
+        None, "package.module:function a checkpoint of somebody's own network names; it is called to rebuild it"
+    )
+
+
+def _named_network(options: PruneOptions) -> Network | None:
+    """The named checkpoint, else the newest unpruned one; None when there is none at all."""
+    from prune.models.checkpoint import load_checkpoint, newest_model, require_architecture
+
+    if options.state_dict:
+        network = load_checkpoint(find_model(options.state_dict), options.trust_pickle, options.factory)
+    elif visible(MODELS, "*.pth"):
+        network = load_checkpoint(newest_model(pruned=False), factory=options.factory)
+    else:
+        return None
+    require_architecture(network, options.model)
+    return network
+
+
+def _fresh_network(options: PruneOptions) -> Network:
+    """A new network with the best available weights."""
+    import torch
+
+    from prune.data.labels import S2DS
+    from prune.models import build_model
+    from prune.models.checkpoint import Network
+    from prune.models.pretrained import initialize
+    from prune.training.settings import DEFAULT_MODEL
+
+    torch.manual_seed(options.seed)
+    name = options.model or DEFAULT_MODEL
+    model = build_model(name, len(S2DS))
+    source = initialize(model, name, "auto")
+    print(f"no checkpoint in {MODELS}: a fresh {name} with {source}; train it before you trust it")
+    return Network(model, name)
+
+
+def _keep(network: Network, split: Split, options: PruneOptions, file: Path) -> None:
+    """Give a fresh network batch-norm statistics of the data and write it to ``file``."""
+    from prune.api.pruning_data import PruningData
+    from prune.hardware import choose_device
+    from prune.models.checkpoint import save_checkpoint
+
+    device = choose_device(options.device)
+    network.model.to(device)
+    PruningData(network, split, options, device).recalibrate()
+    network.file = save_checkpoint(network, file)
+
+
+def _name(network: Network, options: PruneOptions) -> str:
+    """What the pruned network is called: ``--model_name``, else a name that tells origin, criterion and ratio or target."""
+    goal = f"{options.pruning_ratio:g}"
+    if options.target:
+        asked = str(getattr(options, options.target)).replace("%", "pct").replace(" ", "").removesuffix(".0")
+        goal = options.target.removeprefix("target_").removesuffix("_ms") + asked
+    name = (options.model_name or f"{network.title}_{options.criterion.lower()}_{goal}").removesuffix(".pth")
+    if network.file and (MODELS / f"{name}.pth").resolve() == network.file.resolve():
+        raise UserError(f"--model_name {name}: would overwrite the model that is pruned, choose another name")
+    return name
+
+
+def _require_same(network: Network, options: PruneOptions, name: str) -> None:
+    """Keep a pruned network of other settings from being replaced."""
+    file, report = MODELS / f"{name}.pth", PRUNING / f"{name}.json"
+    if options.force or not file.exists():
+        return
+    content = stored_result(report)
+    if content is None:
+        raise UserError(f"{file} exists: choose another name (--model_name), or replace it with --force")
+    stored = dict(content.get("settings", {}))
+    with suppress(UserError):  # a path and a bare name may mean the same file, which may be gone
+        stored["state_dict"] = str(find_model(stored["state_dict"])) if stored.get("state_dict") else None
+    searched = ("pruning_ratio", "round_to") if options.target or options.round_to == "auto" else ()
+    now = asdict(options) | {"state_dict": str(network.file) if network.file else None}
+    require_same_settings(file, stored, now, "--model_name", but=searched)
 
 
 def run(options: PruneOptions) -> None:
-    """Do the work and print the summary."""
-    from prune.api.prune import run as work
+    """Prune the named or the newest network and print the report."""
+    from prune.api.prune import prune
+    from prune.cli.defaults import open_lineage_split
+    from prune.hardware import set_threads
 
-    work(options)
+    set_threads(options.threads)
+    check_writable(MODELS)
+    network = _named_network(options) or _fresh_network(options)
+    name = _name(network, options)
+    _require_same(network, options, name)
+    split = open_lineage_split(options, options.data_dir, "train", network, "--data_dir")
+    before = None if network.file else MODELS / f"{name}_before.pth"
+    if before:
+        _keep(network, split, options, before)
+    settings = {field.name: getattr(options, field.name) for field in fields(PruneSettings)}
+    own = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in {*settings, "factory"}}
+    file, report = MODELS / f"{name}.pth", PRUNING / f"{name}.json"
+    print(prune(network, data=split, checkpoint=file, report=report, record=own, **settings))
+    if before:
+        print(f"the unpruned network is kept in {before}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

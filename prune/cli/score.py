@@ -1,30 +1,29 @@
 """``python -m prune score``: masks of any program and labels in, the same workbook and JSON as ``test.py`` out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from prune.cli.outputs import check_workbook_name
+from prune.cli.outputs import FORCE, check_workbook_name, require_same_settings, stored_result
 from prune.cli.verbs import call
-from prune.data.settings import CLASS_SETS, DataOptions
 from prune.errors import UserError
-from prune.evaluation.settings import ScoringSettings
-from prune.options import option
+from prune.evaluation.settings import MaskSettings
+from prune.files import METRICS, check_writable
+from prune.options import fields_of, option
+from prune.progress import say
 
 
 @dataclass(frozen=True)
-class ScoreOptions(ScoringSettings, DataOptions):
+class ScoreOptions(MaskSettings):
     """Everything ``python -m prune score`` can be told."""
 
     pred_dir: str | None = option(None, "folder of predicted masks", positional=True)
     label_dir: str | None = option(None, "folder of labels, or a split folder", positional=True)
-    classes: str = option(
-        "auto",
-        "what is scored: all classes, or crack and background; auto: crack unless both sides hold classes of S2DS",
-        choices=("auto", *CLASS_SETS),
+    probabilities: str | None = option(
+        None, "folder of crack probabilities (.npy or gray images): adds calibration", metavar="DIR"
     )
-    probabilities: str | None = option(None, "folder of crack probabilities (.npy or gray images): adds calibration")
-    output: str | None = option(None, "workbook to write, FILE.xlsx; the .json goes beside it")
-    workers: int = option(1, "processes that score, 0 = none", low=0)
+    output: str | None = option(None, "workbook to write, FILE.xlsx; the .json goes beside it", metavar="FILE")
+    force: bool = option(False, FORCE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,10 +33,26 @@ class ScoreOptions(ScoringSettings, DataOptions):
 
 
 def run(options: ScoreOptions) -> None:
-    """Do the work and print the summary."""
-    from prune.api.score import run as work
+    """Score and print the table; without openpyxl only the JSON is written, unless a workbook was asked for."""
+    from prune.api.score import score
+    from prune.report.evaluation_result import has_openpyxl
 
-    work(options)
+    folders = Path(str(options.pred_dir)), Path(str(options.label_dir))
+    output = Path(options.output) if options.output else METRICS / f"{folders[0].resolve().name}.xlsx"
+    check_writable(output.parent)
+    if not options.force:
+        content = stored_result(output.with_suffix(".json"))
+        stored = content.get("run", {}).get("arguments") if content else None
+        require_same_settings(output.with_suffix(".json"), stored, asdict(options), "--output")
+    written = output if options.output or has_openpyxl() else None
+    settings = fields_of(MaskSettings, options)
+    result = score(
+        *folders, probabilities=options.probabilities, workbook=written, arguments=asdict(options), **settings
+    )
+    if written is None:
+        say("note", "no workbook: openpyxl is not installed: pip install prune-crackseg[score]")
+        result.files.append(result.to_json(output.with_suffix(".json")))
+    print(result)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from prune.options import check, option
 class SynthesizeOptions:
     """Everything ``python -m prune synthesize`` can be told."""
 
-    output: str | None = option(None, "folder to draw the images into", positional=True)
+    output: str | None = option(None, "folder to draw the images into", positional=True, metavar="DIR")
     images: int = option(60, "number of images over all splits")
     size: int = option(192, "side of the square images in px")
     seed: int = option(0, "same seed, same bytes", low=0)
@@ -26,9 +26,12 @@ class SynthesizeOptions:
 
 def run(options: SynthesizeOptions) -> None:
     """Do the work and print the summary."""
-    from prune.api.synthesize import run as work
+    from prune.api.synthesize import synthesize
 
-    work(options)
+    result = synthesize(
+        str(options.output), images=options.images, size=options.size, seed=options.seed, force=options.force
+    )
+    print(result)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

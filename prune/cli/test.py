@@ -1,50 +1,35 @@
 """``test.py``: checkpoints and a test split in, a workbook and the same numbers as JSON out for each, and a comparison."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from prune.cli.outputs import check_workbook_name
+from prune.cli.outputs import FORCE, check_workbook_name, require_same_networks, require_same_settings, stored_result
 from prune.cli.verbs import call
-from prune.data.settings import CLASS_SETS, DataOptions
-from prune.evaluation.settings import ScoringSettings
-from prune.options import AMPS, DEVICES, SWITCH, option
+from prune.errors import UserError
+from prune.evaluation.settings import EvaluateSettings
+from prune.files import METRICS, find_model
+from prune.options import FACTORY, fields_of, option
+from prune.progress import say
 
 
 @dataclass(frozen=True)
-class TestOptions(ScoringSettings, DataOptions):
+class TestOptions(EvaluateSettings):
     """Everything ``test.py`` can be told."""
 
     __test__ = False  # pytest would take the name for a test class
 
     test_dir: str | None = option(
-        None, "split folder, list of names or data folder to score; none: the default data", positional=True
+        None,
+        "split folder, list of names or data folder to score; default: data/S2DS, else the demo data",
+        positional=True,
     )
-    weights: tuple[str, ...] = option((), "checkpoints or exports to score, several are compared; none: the newest")
-    classes: str | None = option(None, "of an export made by another tool", choices=CLASS_SETS)
+    weights: tuple[str, ...] = option((), "checkpoints or exports to score, several are compared; default: the newest")
     pruned_model: tuple[str, ...] = option((), "the same, for pruned checkpoints")
     use_pruned: bool = option(False, "without a file name: take the newest pruned checkpoint")
-    output: str | None = option(None, "workbook to write, FILE.xlsx; the .json goes beside it")
-    resize: int = option(
-        0, "scale images to this longer side in px before the network, 0 = whole images as they are", low=0
-    )
-    crop: int = option(0, "score only the central square of this side in px, 0 = whole images", low=0)
-    calibration: bool = option(False, "count confidences: expected calibration error and reliability diagram")
-    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
-    latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)
-    latency_repeats: int = option(5, "timed forward passes, 0 = do not measure", low=0)
-    amp: str = option("off", "autocast; auto: as train.py", choices=AMPS)
-    channels_last: bool | str = option(
-        "auto", "memory format channels_last; auto: yes, measured only with --amp auto", choices=SWITCH
-    )
-    device: str = option("auto", DEVICES)
-    threads: int = option(0, "CPU threads, 0 = all cores", low=0)
-    workers: int = option(1, "processes that read, and as many that score; 0 = none", low=0)
-    networks: int = option(
-        0,
-        "copies of an export that share the threads, 0 = one, or one per thread if that is measured to be faster",
-        low=0,
-    )
+    output: str | None = option(None, "workbook to write, FILE.xlsx; the .json goes beside it", metavar="FILE")
+    force: bool = option(False, FORCE)
+    factory: str | None = option(None, FACTORY)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,11 +42,65 @@ class TestOptions(ScoringSettings, DataOptions):
                 object.__setattr__(self, name, files[:-1])
 
 
-def run(options: TestOptions) -> None:
-    """Do the work and print the summary."""
-    from prune.api.evaluate import run as work
+def model_files(options: TestOptions) -> list[Path]:
+    """The checkpoints the flags mean: named ones, else the newest pruned one, else the newest.
 
-    work(options)
+    Raises:
+        UserError: when one is missing, or two would write the same workbook.
+    """
+    from prune.evaluation.network import model_name
+    from prune.models.checkpoint import newest_model
+
+    named = (*options.weights, *options.pruned_model)
+    if not named:
+        return [newest_model(pruned=True if options.use_pruned else None)]
+    files = [find_model(name) for name in named]
+    stems = [model_name(file) for file in files]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if twice:
+        raise UserError(f"--weights, --pruned_model: two files called {twice}, expected different names")
+    return files
+
+
+def _require_same(options: TestOptions, files: Sequence[Path], workbooks: Sequence[Path], comparison: Path) -> None:
+    """Keep results of other settings, of other networks and comparisons of others from being replaced."""
+    if options.force:
+        return
+    now = {
+        name: value for name, value in asdict(options).items() if name not in ("weights", "pruned_model", "use_pruned")
+    }
+    for file, workbook in zip(files, workbooks, strict=True):
+        json = workbook.with_suffix(".json")
+        content = stored_result(json)
+        if content:
+            stored = dict(content.get("run", {}).get("arguments", {})) | {
+                "file": content.get("summary", {}).get("file")
+            }
+            require_same_settings(json, stored, now | {"file": str(file)}, "--output")
+    if len(files) > 1:
+        require_same_networks(comparison, [model_json.with_suffix(".json") for model_json in workbooks])
+
+
+def run(options: TestOptions) -> None:
+    """Score and print the table; several networks are compared with the first."""
+    from prune.api.compare import compare
+    from prune.api.evaluate import evaluate
+    from prune.cli.defaults import data_folder
+    from prune.evaluation.network import model_name
+
+    files = model_files(options)
+    say("models" if len(files) > 1 else "model", ", ".join(map(str, files)))
+    own = Path(options.output) if options.output and len(files) == 1 else None
+    workbooks = [own or METRICS / f"{model_name(file)}.xlsx" for file in files]
+    comparison = Path(options.output or METRICS / "comparison.xlsx")
+    _require_same(options, files, workbooks, comparison)
+    data = Path(options.test_dir) if options.test_dir else data_folder()
+    settings = fields_of(EvaluateSettings, options)
+    results = evaluate(files, data, workbook=workbooks, factory=options.factory, arguments=asdict(options), **settings)
+    if len(results) == 1:
+        print(results[0])
+        return
+    print(compare(results, workbook=comparison, seed=options.seed))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,42 +1,91 @@
 """``train.py``: a split folder in, a checkpoint out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from prune.cli.verbs import call
 from prune.errors import UserError
-from prune.options import option
+from prune.files import MODELS, RUNS
+from prune.options import FACTORY, option
 from prune.recipes import known_recipes
-from prune.training.settings import TrainSettings
+from prune.training.settings import TrainSettings, stored_settings
+
+if TYPE_CHECKING:  # the command line answers before PyTorch is imported
+    from prune.api.train import TrainResult
 
 
 @dataclass(frozen=True)
 class TrainOptions(TrainSettings):
-    """Everything ``train.py`` can be told."""
+    """Options of ``train.py``."""
 
     train_dir: str | None = option(
-        None, "split folder, list of names or data folder to learn from; none: the default data", positional=True
+        None,
+        "split folder, list of names or data folder to learn from; default: data/S2DS, else the demo data",
+        positional=True,
     )
-    val_dir: str | None = option(None, "the same, to choose the best epoch on; none: of TRAIN_DIR", positional=True)
-    name: str = option("dense", "name of the run and of the model file", positional=True)
+    val_dir: str | None = option(
+        None, "the same, to choose the best epoch on; default: the validation images of TRAIN_DIR", positional=True
+    )
+    name: str = option("dense", "name of the run and of the model file", positional=True, aliases=("--name",))
     recipe: str | None = option(None, f"file of settings, or those of a known system: {', '.join(known_recipes())}")
-    pruned_model: str | None = option(None, "fine-tune this checkpoint; its structure is kept")
-    load_pretrained_weights: str | None = option(None, "start a fresh network from the matching weights of this file")
-    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
-    resume: bool = option(False, "continue the run NAME where it stopped")
+    pruned_model: str | None = option(None, "fine-tune this checkpoint; its structure is kept", metavar="FILE")
+    teacher: str | None = option(None, "also learn from this checkpoint of the same classes", metavar="FILE")
+    resume: bool = option(False, "continue the run NAME where it stopped, with the settings it was started with")
     force: bool = option(False, "replace the model and the run NAME of an earlier training")
+    factory: str | None = option(None, FACTORY)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.name or self.name.startswith(".") or any(c in self.name for c in "/\\"):
             raise UserError(f"NAME: expected a plain file name without folders, found {self.name!r}")
 
+    @classmethod
+    def from_given(cls, given: Mapping[str, Any]) -> TrainOptions:
+        """The options of a command line that gives only these: a run that is resumed keeps the settings it had."""
+        if not given.get("resume"):
+            return cls(**given)
+        known = {item.name for item in dataclasses.fields(cls)}
+        stored = stored_settings(RUNS / str(given.get("name", cls.name)))
+        return cls(**{**{name: value for name, value in stored.items() if name in known}, **given})
+
+
+def train(options: TrainOptions) -> TrainResult:
+    """Train as the options say, into results/models/NAME.pth and results/runs/NAME.
+
+    Raises:
+        UserError: for anything the user can fix (see ``prune.train``).
+    """
+    from prune.api.train import train as train_network
+    from prune.cli.defaults import data_folder
+    from prune.files import find_model
+
+    settings = {item.name: getattr(options, item.name) for item in dataclasses.fields(TrainSettings)}
+    if options.load_pretrained_weights:
+        settings["load_pretrained_weights"] = str(find_model(options.load_pretrained_weights))
+    data = options.train_dir or str(data_folder())
+    own = asdict(options) | {"train_dir": data}
+    return train_network(
+        data,
+        options.val_dir,
+        start=find_model(options.pruned_model) if options.pruned_model else None,
+        teacher=find_model(options.teacher) if options.teacher else None,
+        checkpoint=MODELS / f"{options.name}.pth",
+        run=RUNS / options.name,
+        resume=options.resume,
+        force=options.force,
+        factory=options.factory,
+        record=own,
+        **settings,
+    )
+
 
 def run(options: TrainOptions) -> None:
-    """Do the work and print the summary."""
-    from prune.api.train import run as work
-
-    work(options)
+    """Train and print the summary."""
+    print(train(options))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

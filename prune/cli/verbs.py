@@ -4,16 +4,20 @@ A verb's work is the function ``run`` of its module in ``prune.cli``; that modul
 only after the command line has been read, so that ``--help`` and a mistyped flag answer at once.
 """
 
+import difflib
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from prune import errors, progress
+from prune.errors import UserError
 from prune.options import Parser, given_values
 from prune.recipes import recipe_settings
+from prune.version import VERSION
 
 Config = TypeVar("Config")
 
@@ -24,7 +28,7 @@ class Verb:
 
     Args:
         description: What it does, in one sentence.
-        script: The script that calls it; without one it is called as ``python -m prune NAME``.
+        script: The script that calls it, beside ``python -m prune NAME``.
     """
 
     description: str
@@ -46,7 +50,7 @@ VERBS = {
     "export": Verb(
         "Export a checkpoint to ONNX, OpenVINO, ncnn or a PyTorch program, and compare the file with it.",
     ),
-    "inspect": Verb("Print a checkpoint as a card."),
+    "inspect": Verb("Print any network file as a card."),
     "models": Verb("List the networks that can be trained, or show the layers of one."),
     "study": Verb(
         "Train once, prune by several criteria, fine-tune each with the same budget, test, tabulate.",
@@ -60,6 +64,31 @@ VERBS = {
     ),
 }
 """Every verb by the name of its module in ``prune.cli``."""
+SYNONYMS = {"predict": "inference"}
+"""Other names of verbs: the function of the library is called so."""
+EXTRAS = {
+    "runtime": ("onnxruntime",),
+    "openvino": ("openvino", "nncf"),
+    "ncnn": ("ncnn",),
+    "export": ("onnx", "onnxscript", "pnnx"),
+    "encoders": ("segmentation_models_pytorch",),
+    "tensorboard": ("tensorboard",),
+    "train": (
+        "torch",
+        "torchvision",
+        "torch_pruning",
+        "scipy",
+        "pandas",
+        "openpyxl",
+        "matplotlib",
+        "tqdm",
+        "filelock",
+        "psutil",
+    ),
+}
+"""The packages of every extra of the installation, by the names they are imported by."""
+WITHOUT_TORCH = {"score": "score", "compare": "score"}
+"""The extra that is enough for verbs that need no PyTorch."""
 
 
 def parse(
@@ -70,7 +99,8 @@ def parse(
     given = given_values(parser, config_class, sys.argv[1:] if argv is None else argv)
     recipe = given.get("recipe")
     settings = {} if recipe is None else recipe_settings(config_class, recipe)
-    return config_class(**{**settings, **given})
+    make: Any = getattr(config_class, "from_given", None)  # a verb that remembers earlier settings fills them in
+    return make({**settings, **given}) if make else config_class(**{**settings, **given})
 
 
 def options_of(name: str) -> type:
@@ -78,22 +108,93 @@ def options_of(name: str) -> type:
     return getattr(importlib.import_module(f"prune.cli.{name}"), f"{name.title()}Options")
 
 
-def call(name: str, argv: Sequence[str] | None = None) -> None:
+@contextmanager
+def missing_packages_named(name: str) -> Iterator[None]:
+    """Turn a package that verb ``name`` needs and that is not installed into one line that says how to install it.
+
+    Raises:
+        UserError: naming the extra of the installation.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
+        extra = WITHOUT_TORCH.get(name, extra) if extra == "train" and package != "torch" else extra
+        if extra is None:
+            raise
+        install = f"pip install prune-crackseg[{extra}]"
+        raise UserError(f"{name}: needs {package}, which is not installed: {install}") from error
+
+
+def call(name: str, argv: Sequence[str] | None = None, prog: str = "") -> None:
     """Read the command line of a verb, then do what it says.
 
     Args:
         name: A key of ``VERBS``.
         argv: The words behind the verb, None = those of this process.
+        prog: What the user typed before ``argv``, for help and messages; empty = the verb's script, or ``python -m prune``.
 
     Raises:
         UserError: for anything the user can fix.
     """
-    verb = VERBS[name]
-    options: Any = parse(options_of(name), verb.description, argv, verb.script or f"python -m prune {name}")
-    progress.show()
-    importlib.import_module(f"prune.cli.{name}").run(options)
+    verb, shown = VERBS[name], progress.shown()
+    with missing_packages_named(name):
+        options: Any = parse(options_of(name), verb.description, argv, prog or verb.script or f"python -m prune {name}")
+        progress.show()
+        try:
+            importlib.import_module(f"prune.cli.{name}").run(options)
+        finally:
+            progress.show(shown)
 
 
 def script(name: str) -> int:
     """Run a verb as a program of its own and return the exit code, see ``prune.errors.run``."""
     return errors.run(partial(call, name))
+
+
+def run_command(command: str, words: Sequence[str]) -> None:
+    """Run a command line of this project in this process.
+
+    Args:
+        command: What stands between ``python`` and the words: ``train.py`` or ``-m prune export``.
+        words: What is typed behind it.
+    """
+    scripts = {verb.script: name for name, verb in VERBS.items() if verb.script}
+    call(scripts.get(command) or command.removeprefix("-m prune "), words)
+
+
+def verb_list() -> str:
+    """Every verb on a line of its own."""
+    others = {name: f" (also: {other})" for other, name in SYNONYMS.items()}
+    return "\n".join(f"  {name:12} {verb.description}{others.get(name, '')}" for name, verb in VERBS.items())
+
+
+def main(prog: str) -> None:
+    """Hand the words of the process behind the verb to that verb.
+
+    Args:
+        prog: What the user typed before them.
+
+    Raises:
+        UserError: for an unknown verb; the message suggests the nearest, else lists all.
+    """
+    word = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if word in ("-h", "--help"):
+        print(f"usage: {prog} VERB ...\n\n{verb_list()}\n\n{prog} VERB --help lists the options of a verb")
+        return
+    if word in ("-V", "--version"):
+        print(f"prune-crackseg {VERSION}")
+        return
+    name = SYNONYMS.get(word, word)
+    if name not in VERBS:
+        known = [*VERBS, *SYNONYMS]
+        near = difflib.get_close_matches(word, known, n=1)
+        hint = f", did you mean {near[0]}?" if near else f": expected one of {', '.join(known)}"
+        raise UserError(f"unknown command {word!r}{hint}")
+    call(name, sys.argv[2:], f"{prog} {word}")
+
+
+def program(prog: str = "prune-crackseg") -> int:
+    """The console program ``prune-crackseg``, also ``python -m prune``; returns the exit code."""
+    return errors.run(partial(main, prog))

@@ -80,7 +80,7 @@ def read_mat(file: Path) -> NDArray[np.int64]:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise UserError(f"{file}: needs SciPy: pip install prune-crackseg[train]") from error
+        raise UserError(f"{file}: needs SciPy: pip install prune-crackseg[score]") from error
     try:
         _check_unpacked(file)
         truth = loadmat(file, variable_names=["groundTruth"]).get("groundTruth")

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
-from tqdm import tqdm
 
 from prune.data.find_split import Split
+from prune.data.sampling import evenly_spread
 from prune.errors import UserError
+from prune.progress import progress
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class SegmentationDataset(Dataset[Sample | UserError]):
 
     def _decode_all(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         decoded: list[tuple[torch.Tensor, torch.Tensor]] = []
-        for index in tqdm(range(len(self)), desc=f"caching {self.split.folder}", unit="image", leave=False):
+        for index in progress(range(len(self)), f"caching {self.split.folder}"):
             image, label = self._decode(index)
             if image.numel() + label.numel() > 0.5 * psutil.virtual_memory().available:
                 raise UserError(f"{self.split.folder} does not fit into memory: leave out --cache")
@@ -152,8 +153,7 @@ def spread(split: Split, most: int) -> Split:
     """The split with at most ``most`` images, evenly spread over its names; 0 = all of them."""
     if not most or most >= len(split.pairs):
         return split
-    picked = np.linspace(0, len(split.pairs) - 1, most).round().astype(int)
-    return replace(split, pairs=tuple(split.pairs[i] for i in picked))
+    return replace(split, pairs=tuple(split.pairs[i] for i in evenly_spread(len(split.pairs), most)))
 
 
 def whole_images(dataset: SegmentationDataset, workers: int) -> Iterator[Sample]:
@@ -177,6 +177,6 @@ def class_pixels(dataset: SegmentationDataset) -> NDArray[np.int64]:
     """Number of labeled pixels of each class, int64 (C,); reads (and so validates) every label once."""
     split = dataset.split
     counts = np.zeros(256, dtype=np.int64)
-    for pair in tqdm(split.pairs, desc=f"checking labels of {split.folder}", unit="label", leave=False):
+    for pair in progress(split.pairs, f"checking labels of {split.folder}", "label"):
         counts += np.bincount(split.read_label(pair).ravel(), minlength=256)
     return counts[: len(split.classes)]

@@ -68,7 +68,12 @@ def split_lists(folder: Path) -> dict[str, Path]:
     return {role: file for role, files in named.items() for file in reversed(files) if file.is_file()}
 
 
-def _by_stem(files: Iterable[Path], stem: Callable[[Path], str] = lambda file: file.stem) -> dict[str, Path]:
+def by_stem(files: Iterable[Path], stem: Callable[[Path], str] = lambda file: file.stem) -> dict[str, Path]:
+    """Files by stem, or by what ``stem`` makes of them: how images, labels and masks are joined.
+
+    Raises:
+        UserError: for two files of one stem.
+    """
     found: dict[str, Path] = {}
     for file in sorted(files):
         name = stem(file)
@@ -83,13 +88,13 @@ def _s2ds(folder: Path) -> Found | None:
     if "images" in folders:
         for layout, name in (("ids", "labels_grayscale"), ("colors", "labels_rgb")):
             if name in folders:
-                images, labels = (_by_stem(images_of(folders[n])) for n in ("images", name))
+                images, labels = (by_stem(images_of(folders[n])) for n in ("images", name))
                 return Found("s2ds", layout, LAYOUTS[layout], images, labels)
     files = images_of(folder)
-    labels = _by_stem(f for f in files if f.stem.endswith(OFFICIAL_SUFFIX))
+    labels = by_stem(f for f in files if f.stem.endswith(OFFICIAL_SUFFIX))
     if not labels:
         return None
-    images = _by_stem(f for f in files if not f.stem.endswith(OFFICIAL_SUFFIX))
+    images = by_stem(f for f in files if not f.stem.endswith(OFFICIAL_SUFFIX))
     labels = {stem.removesuffix(OFFICIAL_SUFFIX): f for stem, f in labels.items()}
     return Found("s2ds", "official", LAYOUTS["official"], images, labels)
 
@@ -99,16 +104,16 @@ def _crack500(folder: Path) -> Found | None:
     stems = {f.stem for f in files}
     masks = [f for f in files if f.stem.endswith("_mask")]
     if any(f.stem.removesuffix("_mask") in stems for f in masks):
-        labels = _by_stem(masks, lambda file: file.stem.removesuffix("_mask"))
-        images = _by_stem(f for f in files if f not in set(masks))
+        labels = by_stem(masks, lambda file: file.stem.removesuffix("_mask"))
+        images = by_stem(f for f in files if f not in set(masks))
         return Found("crack500", "crack500", "X.jpg + X_mask.png side by side", images, labels)
     photos = [f for f in files if f.suffix.lower() in (".jpg", ".jpeg")]
     pngs = {f.stem for f in files if f.suffix.lower() == ".png"}
     official = any(f.stem.endswith(OFFICIAL_SUFFIX) for f in files)
     if official or not any(f.stem in pngs for f in photos):
         return None
-    labels = _by_stem(f for f in files if f.suffix.lower() == ".png")
-    return Found("crack500", "crack500", "X.jpg + X.png side by side", _by_stem(photos), labels)
+    labels = by_stem(f for f in files if f.suffix.lower() == ".png")
+    return Found("crack500", "crack500", "X.jpg + X.png side by side", by_stem(photos), labels)
 
 
 def _crackforest(folder: Path) -> Found | None:
@@ -118,7 +123,7 @@ def _crackforest(folder: Path) -> Found | None:
         files = [f for f in visible(folders[name], "*") if f.suffix.lower() == suffix] if name in folders else []
         if inside is None or not files:
             continue
-        labels, images = _by_stem(files), _by_stem(images_of(inside))
+        labels, images = by_stem(files), by_stem(images_of(inside))
         left_out = images.keys() - labels.keys()
         notes = (f"{len(left_out)} photographs without ground truth left out",) if left_out else ()
         kept = {stem: file for stem, file in images.items() if stem in labels}
@@ -142,7 +147,7 @@ def _deepcrack(folder: Path) -> Found | None:
         return None
     images = images_of(folder)
     seen = f"{folder.resolve().name}/ + {masks.name}/"
-    return Found("deepcrack", "deepcrack", seen, _by_stem(images), _masks_of(masks, images))
+    return Found("deepcrack", "deepcrack", seen, by_stem(images), _masks_of(masks, images))
 
 
 def _masks_of(folder: Path, images: Iterable[Path]) -> dict[str, Path]:
@@ -153,7 +158,7 @@ def _masks_of(folder: Path, images: Iterable[Path]) -> dict[str, Path]:
         ending = next((e for e in MASK_ENDINGS if file.stem.lower().endswith(e)), "")
         return file.stem if file.stem in stems or not ending else file.stem[: -len(ending)]
 
-    return _by_stem(images_of(folder), stem)
+    return by_stem(images_of(folder), stem)
 
 
 def mask_folder(folder: Path) -> tuple[Path, Path] | None:
@@ -178,7 +183,7 @@ def _images_masks(folder: Path) -> Found | None:
         return None
     name = "crackseg9k" if split_lists(folder) else "images_masks"
     images = images_of(both[0])
-    return Found(name, name, f"{both[0].name}/ + {both[1].name}/", _by_stem(images), _masks_of(both[1], images))
+    return Found(name, name, f"{both[0].name}/ + {both[1].name}/", by_stem(images), _masks_of(both[1], images))
 
 
 FINDERS: dict[str, Callable[[Path], Found | None]] = {

@@ -1,17 +1,17 @@
-"""The one door to labeled images: a folder or list in any known layout in, a checked ``Split`` out."""
+"""The entry point to labeled images: a folder or list in any known layout in, a checked ``Split`` out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prune.data.settings import DATASETS
 from prune.data.crackforest import CrackForestLabels
-from prune.data.images import image_size
-from prune.data.labels import CRACK, S2DS, ClassSet
 from prune.data.dataset_layouts import LAYOUTS, OFFICIAL_SUFFIX, SPLITS, Found, expected_layout, fitting
-from prune.data.split_folders import Place, descend, listed, split_places
+from prune.data.images import image_size
 from prune.data.label_readers import THRESHOLD, ColorLabels, IdLabels, LabelReader, gray_masks
+from prune.data.labels import CRACK, S2DS, ClassSet
+from prune.data.settings import DATASETS
 from prune.data.split import Pair, Split, class_table, hold_out, label_fingerprint, usable_crop
+from prune.data.split_folders import Place, descend, listed, split_places
 from prune.errors import UserError
 
 __all__ = [

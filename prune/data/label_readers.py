@@ -8,9 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.data.settings import DataOptions
 from prune.data.images import image_size, luminance, read_color_label, read_id_label, read_mask
 from prune.data.labels import IGNORE_INDEX, S2DS, ClassSet
+from prune.data.sampling import evenly_spread
+from prune.data.settings import DataOptions
 from prune.errors import UserError
 
 THRESHOLD = DataOptions.mask_threshold
@@ -235,7 +236,7 @@ def gray_reader(
 
 def _sample(files: Sequence[Path], threshold: int) -> dict[Path, MaskFacts]:
     """Look at masks spread over the set; at further ones only while all were black, which says nothing of the coding."""
-    spread = sorted({int(i) for i in np.linspace(0, len(files) - 1, min(SAMPLE, len(files)))})
+    spread = evenly_spread(len(files), SAMPLE)
     others = [i for i in range(len(files)) if i not in set(spread)]
     found: dict[Path, MaskFacts] = {}
     for number, index in enumerate([*spread, *others]):

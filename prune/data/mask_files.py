@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.data.crackforest import CrackForestLabels
-from prune.data.images import color_ids, is_image, read_levels, read_mask
-from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
+from prune.data.dataset_layouts import by_stem, fitting
 from prune.data.find_split import OFFICIAL_SUFFIX, find_split
-from prune.data.dataset_layouts import fitting
+from prune.data.images import color_ids, is_image, read_levels, read_mask
 from prune.data.label_readers import KINDS, THRESHOLD, ColorLabels, IdLabels, LabelReader, agree, gray_reader, look
+from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
 from prune.data.split import class_table
 from prune.errors import UserError, first_line
 from prune.files import visible
@@ -37,13 +37,9 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...] = ()) -> dict[str, Pat
     """
     if not folder.is_dir():
         raise UserError(f"folder {folder} not found")
-    found: dict[str, Path] = {}
-    for file in visible(folder, "*"):
-        if file.is_file() and (is_image(file) or file.suffix.lower() in suffixes):
-            stem = _stem(file)
-            if stem in found:
-                raise UserError(f"{file}: a second file for {stem!r} beside {found[stem].name}")
-            found[stem] = file
+    found = by_stem(
+        (f for f in visible(folder, "*") if f.is_file() and (is_image(f) or f.suffix.lower() in suffixes)), _stem
+    )
     if not found:
         raise UserError(f"{folder}: expected image files, found none")
     return found

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.data.images import image_size, read_image
-from prune.data.labels import IGNORE_INDEX, ClassSet
 from prune.data.label_readers import LabelReader
+from prune.data.labels import IGNORE_INDEX, ClassSet
 from prune.errors import UserError
 
 

@@ -5,7 +5,6 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prune.data.images import SUFFIXES
 from prune.data.dataset_layouts import (
     SPLIT_NAMES,
     Found,
@@ -16,6 +15,7 @@ from prune.data.dataset_layouts import (
     split_lists,
     subfolders,
 )
+from prune.data.images import SUFFIXES
 from prune.errors import UserError, first_line
 
 CROPPED, WHOLE = "crop", "data"

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from prune.data.duplicates import SIDE, thumbnail
-from prune.data.labels import IGNORE_INDEX, ClassSet
 from prune.data.find_split import Opened, Pair, Split
 from prune.data.label_readers import GrayMasks
+from prune.data.labels import IGNORE_INDEX, ClassSet
 from prune.errors import UserError
+from prune.progress import progress
 
 INVERTED = 0.5
 """Share of crack above which masks are taken for black on white ones."""
@@ -138,7 +138,7 @@ def survey(opened: Opened, name: str) -> SplitFacts:
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))  # decoding releases Python's lock
     try:
         results = pool.map(lambda pair: _attempt(split, pair), split.pairs)
-        for result in tqdm(results, f"reading {name}", total=len(split.pairs), unit="image", leave=False):
+        for result in progress(results, f"reading {name}", total=len(split.pairs)):
             if isinstance(result, str):
                 found.problems.append(result)
             else:

@@ -105,7 +105,7 @@ class DeployedHrSegNet(nn.Module):
         return F.pixel_shuffle(self.doubling(F.pad(logits, (1, 1, 1, 1), mode="replicate")), 2)
 
 
-def deployed(model: nn.Module, size: tuple[int, int] | None, quantized: bool = False) -> nn.Module:
+def fused_hrsegnet(model: nn.Module, size: tuple[int, int] | None, quantized: bool = False) -> nn.Module:
     """The network as it is exported: ``model`` itself, or an equal one that runs faster.
 
     Args:

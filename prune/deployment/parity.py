@@ -1,23 +1,31 @@
 """Is the exported file the network: both run on the same labeled photographs, compared logit by logit and crack by crack."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from prune.data.dataset import Sample
+from prune.data.dataset import Sample, SegmentationDataset, spread, whole_images
 from prune.data.labels import IGNORE_INDEX
+from prune.data.split import Split
 from prune.errors import UserError
+from prune.inference.metadata import votes
 from prune.inference.predictor import Predictor
+from prune.inference.torch import TorchPredictor
 from prune.metrics.crack import CrackSettings
 from prune.metrics.image import ImageCounts, ImageScorer
 from prune.metrics.statistics import Statistics
+from prune.models.checkpoint import Network
 
 TOLERANCE = 4
 """Tolerance in px of the ltIoU that is compared."""
+VALIDATION_IMAGES = 32
+"""Images that accuracy control scores a candidate on, at most."""
 
 
 @dataclass(frozen=True)
@@ -167,3 +175,53 @@ def compare(reference: Predictor, exported: Predictor, samples: Iterable[Sample]
         reference=scores[0],
         exported=scores[1],
     )
+
+
+def labeled_samples(split: Split, most: int) -> Iterator[Sample]:
+    """Whole labeled images, at most ``most`` of them (0 = all), spread over the split."""
+    return whole_images(SegmentationDataset(spread(split, most)), 0)
+
+
+def reference_predictor(network: Network, size: tuple[int, int] | None) -> TorchPredictor:
+    """The network in float32 on the CPU, cutting images like a file that takes ``size`` does."""
+    predictor = TorchPredictor(network, torch.device("cpu"))
+    predictor.card = replace(predictor.card, size=size)
+    return predictor
+
+
+class _Compiled(Predictor):
+    """A network NNCF is still working on."""
+
+    def __init__(self, compiled: Any, like: Predictor) -> None:
+        self.compiled, self.card = compiled, like.card
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits float32 (1, C, H, W)."""
+        return votes(self.compiled(batch)[0], len(self.classes))
+
+
+def validator(reference: Predictor, split: Split) -> Callable[[Any], float]:
+    """Scores a compiled network: the mean of mIoU and crack ltIoU@4 on labeled images, of the mIoU alone without cracks."""
+
+    def score(compiled: Any) -> float:
+        samples = labeled_samples(split, VALIDATION_IMAGES)
+        found = compare(reference, _Compiled(compiled, reference), samples).exported
+        known = [value for value in (found["miou"], found["crack_lt_iou_4"]) if value is not None]
+        if not known:
+            raise UserError(f"--max_drop: expected labeled pixels in {split.folder}, found none")
+        return float(np.mean(known))
+
+    return score
+
+
+def require_passed(file: Path, gates: Sequence[Gate], accept_unjudged: bool, report: Path) -> None:
+    """Raise ``UserError`` for the gates a file does not pass, and for those that cannot be judged unless that is accepted."""
+    failed = [gate for gate in gates if gate.judged and not gate.passed]
+    if failed:
+        raise UserError(f"{file.name} is not the network: {'; '.join(map(str, failed))}; report in {report}")
+    unjudged = [gate for gate in gates if not gate.judged]
+    if unjudged and not accept_unjudged:
+        raise UserError(
+            f"{file.name}: {'; '.join(map(str, unjudged))}: compare test images that have some (--data, --parity_images), "
+            f"or add --accept_unjudged True; report in {report}"
+        )

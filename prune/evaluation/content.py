@@ -6,6 +6,7 @@ from typing import Any
 
 from prune.data.labels import ClassSet
 from prune.errors import UserError
+from prune.evaluation.settings import ScoringSettings
 from prune.metrics.bootstrap import COVERAGE, DRAWS, Interval
 from prune.metrics.calibration import KINDS, reliability
 from prune.metrics.confusion import Scores, blank
@@ -147,6 +148,16 @@ def described(conditions: Mapping[str, Any]) -> str:
     """Under what conditions was scored, as one line for the screen."""
     scale = f", {conditions['mm_per_pixel']} mm per px" if conditions["mm_per_pixel"] else ""
     return f"{conditions['images']}, protocol {conditions['protocol']}{scale}"
+
+
+def crack_settings(settings: ScoringSettings) -> CrackSettings:
+    """What is counted."""
+    return CrackSettings(settings.tolerances, settings.f1_tolerances, settings.boundary_px, settings.protocol)
+
+
+def conditions(settings: ScoringSettings, images: str) -> Conditions:
+    """Under what conditions is scored; ``images`` says what part of them."""
+    return Conditions(crack_settings(settings), images, settings.mm_per_pixel or "", settings.seed)
 
 
 def conditions_of(content: Mapping[str, Any]) -> CrackSettings:

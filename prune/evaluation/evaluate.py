@@ -1,25 +1,20 @@
 """Score a network on whole images: count every image once, in worker processes while the network goes on."""
 
-import multiprocessing
-import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from prune.data.dataset import Sample
 from prune.data.labels import IGNORE_INDEX
+from prune.evaluation.pool import scoring_pool
 from prune.inference.pipeline import Gate, Limits, Pipeline, Stage
 from prune.inference.predictor import Predictor, class_ids
 from prune.inference.replicas import Replicas
@@ -27,6 +22,7 @@ from prune.metrics.calibration import calibration_counts
 from prune.metrics.confusion import Scores
 from prune.metrics.crack_scores import line_scores
 from prune.metrics.image import ImageCounts, ImageScorer
+from prune.progress import progress
 
 PIXELS_UNDER_WAY = 16_000_000
 """Of the images that several networks work on at a time; the logits of one take 4 bytes per class and pixel."""
@@ -87,35 +83,6 @@ class Evaluation:
             name: np.array(sum(i.counts.crack[name] for i in self.images)) for name in self.images[0].counts.crack
         }
         return float(line_scores(totals, tolerance)[f"lt_iou@{tolerance}"])
-
-
-@contextmanager
-def scoring_pool(workers: int) -> Iterator[Callable[..., "Future[ImageCounts]"]]:
-    """Yield a ``submit(function, *arguments)`` that runs in worker processes; with 0 workers it runs at once, here.
-
-    The processes are forked where the platform can: they only need NumPy and SciPy, which are loaded already.
-    """
-    if not workers:
-        yield _at_once
-        return
-    start = "fork" if sys.platform == "linux" else "spawn"
-    with ProcessPoolExecutor(workers, multiprocessing.get_context(start), _leave_ctrl_c_to_the_parent) as pool:
-        try:
-            pool.submit(int).result()  # forks now, before the network's threads are busy
-            yield pool.submit
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _leave_ctrl_c_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _at_once(function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-    future: Future[Any] = Future()
-    future.set_result(function(*arguments))
-    return future
 
 
 @dataclass
@@ -233,14 +200,16 @@ def evaluate(
     with scoring_pool(workers) as submit:
         start = time.perf_counter()
         looked = _looked(replicas, samples, look)
-        for sample, seen in tqdm(looked, total=total, desc=label, unit="image", disable=not label, leave=False):
+        for sample, seen in progress(looked, label, total=total) if label else looked:
             spent = {name: share * seconds for name, seconds in seen.seconds.items()}
             for name, seconds in spent.items():
                 result.seconds[name] += seconds
             result.seconds["reading"] += max(0.0, time.perf_counter() - start - sum(spent.values()))
             start = time.perf_counter()
             counted = submit(scorer, seen.class_map, sample.label.to(torch.uint8).numpy())
-            pending.append(partial(_finished, sample.stem, tuple(sample.label.shape), seen, counted))
+            pending.append(
+                partial(_finished, sample.stem, (sample.label.shape[0], sample.label.shape[1]), seen, counted)
+            )
             result.seconds["scoring"] += time.perf_counter() - start
             collect(2 * workers)
             start = time.perf_counter()

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from prune.data.settings import CLASS_SETS, DataOptions
 from prune.errors import UserError
-from prune.options import check, option
+from prune.options import AMPS, DEVICES, SWITCH, check, option
 
 MAX_TOLERANCE = 64
 """Largest tolerance in px; the largest published one is 32."""
@@ -31,8 +32,57 @@ class ScoringSettings:
 
 
 @dataclass(frozen=True)
+class EvaluateSettings(ScoringSettings, DataOptions):
+    """How networks are scored on labeled images."""
+
+    classes: str | None = option(None, "of an export made by another tool", choices=CLASS_SETS)
+    resize: int = option(
+        0, "scale images to this longer side in px before the network, 0 = whole images as they are", low=0
+    )
+    crop: int = option(0, "score only the central square of this side in px, 0 = whole images", low=0)
+    calibration: bool = option(False, "count confidences: expected calibration error and reliability diagram")
+    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+    latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)
+    latency_repeats: int = option(5, "timed forward passes, 0 = do not measure", low=0)
+    amp: str = option("off", "autocast; auto: as train.py", choices=AMPS)
+    channels_last: bool | str = option(
+        "auto", "memory format channels_last; auto: yes, measured only with --amp auto", choices=SWITCH
+    )
+    device: str = option("auto", DEVICES)
+    threads: int = option(0, "CPU threads, 0 = all cores", low=0)
+    workers: int = option(1, "processes that read, and as many that score; 0 = none", low=0)
+    networks: int = option(
+        0,
+        "copies of an export that share the threads, 0 = one, or one per thread if that is measured to be faster",
+        low=0,
+    )
+
+
+@dataclass(frozen=True)
+class MaskSettings(ScoringSettings, DataOptions):
+    """How masks of any program are scored."""
+
+    classes: str = option(
+        "auto",
+        "what is scored: all classes, or crack and background; auto: crack unless both sides hold classes of S2DS",
+        choices=("auto", *CLASS_SETS),
+    )
+    workers: int = option(1, "processes that score, 0 = none", low=0)
+
+
+@dataclass(frozen=True)
 class VerdictLimits:
     """What counts as kept and as lost, in points of a hundredth."""
 
     keep_miou: float = option(2.0, "mIoU counts as kept when it drops by at most this many points", low=0)
     lose_crack: float = option(5.0, "cracks count as lost when ltIoU@4 drops by more than this many points", low=0)
+
+
+@dataclass(frozen=True)
+class CompareSettings(VerdictLimits):
+    """How evaluations are compared."""
+
+    seed: int = option(0, "seed of the bootstrap", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -59,6 +59,8 @@ def cam_layer(predictor: TorchPredictor, name: str | None = None) -> str:
         UserError: when the network has no such module; the message suggests those with the nearest names.
     """
     network = predictor.network
+    if name is None and network.factory is not None:
+        raise UserError(f"--layer: expected a module of {network.architecture} by name, found none")
     chosen = architecture(network.architecture).cam_layer if name is None else name
     with without_auxiliary(network.model) as model:
         names = [known for known, _ in model.named_modules() if known]

@@ -50,7 +50,7 @@ class NcnnPredictor(Predictor):
         options.use_bf16_packed = options.use_bf16_storage = False
         if self.net.load_param(str(file)) or self.net.load_model(str(weights)):
             raise UserError(f"{file}: expected an ncnn network, found one that cannot be loaded")
-        self.names = self.net.input_names()[0], self.net.output_names()[0]
+        self.tensors = self.net.input_names()[0], self.net.output_names()[0]
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits float32 (N, C, H, W)."""
@@ -59,8 +59,8 @@ class NcnnPredictor(Predictor):
 
     def _one(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         extractor = self.net.create_extractor()
-        extractor.input(self.names[0], self.mat(np.ascontiguousarray(image)))
-        failed, logits = extractor.extract(self.names[1])
+        extractor.input(self.tensors[0], self.mat(np.ascontiguousarray(image)))
+        failed, logits = extractor.extract(self.tensors[1])
         if failed:
             raise UserError(f"{self.card.file}: ncnn cannot run it on {image.shape[2]}x{image.shape[1]} px")
         return np.array(logits)

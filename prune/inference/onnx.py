@@ -38,6 +38,7 @@ class OnnxPredictor(Predictor):
         except Exception as error:  # its exceptions share no base class of their own
             raise UserError(f"{file}: expected an ONNX network, found: {first_line(error)}") from error
         self.input = self.session.get_inputs()[0].name
+        self.tensors = self.input, self.session.get_outputs()[0].name
         shape = self.session.get_outputs()[0].shape
         channels = shape[1] if len(shape) == 4 and isinstance(shape[1], int) and shape[1] > 1 else None
         text = self.session.get_modelmeta().custom_metadata_map.get(METADATA)

@@ -60,6 +60,11 @@ def require_openvino_bf16(what: str) -> None:
         raise UserError(f"{what}: expected a CPU that computes bfloat16, found {name}; use --precision fp32 or int8")
 
 
+def _tensor_name(port: Any) -> str:
+    """The name of an input or output, the first of several; empty = it has none."""
+    return min(port.names, default="")
+
+
 class OpenVinoPredictor(Predictor):
     """An OpenVINO IR (.xml with its .bin), or an ONNX file, run by OpenVINO on the CPU in the precision it names.
 
@@ -83,6 +88,7 @@ class OpenVinoPredictor(Predictor):
             text = model.get_rt_info(places[0]).astype(str) if places else None
             shape = model.output(0).get_partial_shape()
             channels = shape[1].get_length() if len(shape) == 4 and shape[1].is_static else None
+            self.tensors = _tensor_name(model.input(0)), _tensor_name(model.output(0))
             self.card = card_of(text, file, "openvino", classes, channels)
             if self.card.precision == "bf16":
                 require_openvino_bf16(f"{file} of the precision bf16")

@@ -107,6 +107,8 @@ class Predictor(ABC):
     """A network ready for prediction. Subclasses know one runtime."""
 
     card: Card
+    tensors: tuple[str, str] = ("", "")
+    """Names of the input and output of a file, empty where they have none."""
     stopped: Callable[[], bool] | None = None
     """Asked before every tile of a large photograph: True gives it up. None = never."""
 

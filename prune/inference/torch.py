@@ -46,7 +46,7 @@ class TorchPredictor(Predictor):
         file = network.file or Path(network.architecture)
         about = (network.architecture, tuple(network.history()))
         precision = PRECISIONS[autocast]
-        self.card = Card(file.stem, file, network.classes, network.preprocessing, *about, precision=precision)
+        self.card = Card(network.title, file, network.classes, network.preprocessing, *about, precision=precision)
         exact_float32()
         network.model.to(device).to(memory_format=self.format)  # type: ignore[call-overload]
 
@@ -109,13 +109,16 @@ def open_torch(
     autocast: torch.dtype | None = None,
     channels_last: bool = True,
     trust_pickle: bool = False,
+    factory: object = None,
 ) -> Predictor:
-    """The network of a checkpoint or of an exported program; only with ``trust_pickle`` a file may run code.
+    """The network of a checkpoint or of an exported program; only with ``trust_pickle`` or ``factory`` code may be run.
+
+    See ``prune.models.checkpoint.load_checkpoint`` for ``factory``.
 
     Raises:
         UserError: for a missing, damaged or foreign file.
     """
     if file.suffix == ".pt2":
         return ProgramPredictor(file, trust_pickle)
-    network = load_checkpoint(file, trust_pickle)
+    network = load_checkpoint(file, trust_pickle, factory)
     return TorchPredictor(network, device or torch.device("cpu"), autocast, channels_last)

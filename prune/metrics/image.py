@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prune.data.labels import IGNORE_INDEX
 from prune.metrics.confusion import confusion_matrix
 from prune.metrics.crack import Counts, CrackSettings, boundary_counts, bounding_box, count_crack, line_counts
 from prune.metrics.protocol import ignored_band
 from prune.metrics.thinning import thin
 
-IGNORE_INDEX = 255
 VALIDATION_TOLERANCE = 4
 """Tolerance in px of the ltIoU that training logs."""
 

@@ -1,20 +1,30 @@
 """The networks: building by name, their outputs, freezing, rebuilding from shapes, and what they cost."""
 
 import difflib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import nn
-from torchvision.models.segmentation.lraspp import LRASPPHead
 
 from prune.errors import UserError
 from prune.models.encoders import PREFIX, EncoderUNet, encoder_names
 from prune.models.from_torchvision import build_deeplabv3_tiny, build_torchvision
 from prune.models.hrsegnet import HrSegNet
+from prune.models.outputs import all_logits, mode, output_layers, without_auxiliary
 from prune.models.unet import UNet
+
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "all_logits",
+    "architecture",
+    "build_model",
+    "chosen_networks",
+    "mode",
+    "output_layers",
+    "without_auxiliary",
+]
 
 
 @dataclass(frozen=True)
@@ -122,52 +132,3 @@ def build_model(name: str, num_classes: int, auxiliary: bool = True) -> nn.Modul
         UserError: for an unknown name.
     """
     return architecture(name).build(num_classes, auxiliary)
-
-
-def _heads(model: nn.Module) -> Iterator[nn.Module]:
-    """Every module whose last convolution gives logits."""
-    for name in ("classifier", "aux_classifier"):
-        head = getattr(model, name, None)
-        if isinstance(head, LRASPPHead):
-            yield from (head.low_classifier, head.high_classifier)
-        elif isinstance(head, nn.ModuleList):
-            yield from head
-        elif head is not None:
-            yield head
-
-
-def output_layers(model: nn.Module) -> list[nn.Conv2d]:
-    """The last convolution of every head, by identity: its outputs are the classes and must never be pruned."""
-    return [[m for m in head.modules() if isinstance(m, nn.Conv2d)][-1] for head in _heads(model)]
-
-
-def all_logits(model: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Logits of every head, each float (N, C, H, W); a bare tensor output counts as ``out``."""
-    output = model(images)
-    return output if isinstance(output, dict) else {"out": output}
-
-
-@contextmanager
-def without_auxiliary(model: nn.Module) -> Iterator[nn.Module]:
-    """Take the auxiliary heads off inside the block: what a device runs, and what costs are counted on."""
-    head = getattr(model, "aux_classifier", None)
-    if head is None:
-        yield model
-        return
-    model.aux_classifier = None  # type: ignore[assignment]
-    try:
-        yield model
-    finally:
-        model.aux_classifier = head
-
-
-@contextmanager
-def mode(model: nn.Module, training: bool) -> Iterator[nn.Module]:
-    """Put ``model`` into training or evaluation mode inside the block and restore every module's own mode after."""
-    before = {module: module.training for module in model.modules()}
-    model.train(training)
-    try:
-        yield model
-    finally:
-        for module, was_training in before.items():
-            module.training = was_training

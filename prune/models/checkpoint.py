@@ -1,7 +1,7 @@
 """What a saved network is: one self-describing file that runs no code when it is read."""
 
 import datetime
-import itertools
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +10,16 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
+from prune.data.labels import S2DS, ClassSet
 from prune.data.preprocessing import Preprocessing
 from prune.errors import UserError
 from prune.files import MODELS, visible
 from prune.hardware import versions
-from prune.models import ARCHITECTURES, build_model, output_layers
-from prune.models.rebuild import rebuild
+from prune.models import ARCHITECTURES, architecture
+from prune.models.factory import PREFIX, Factory, trusted
+from prune.models.outputs import traced_logits
+from prune.models.rebuild import fill, rebuild
+from prune.models.state_dict import describe_state, unnamed_classes
 from prune.models.torch_file import read_torch, write_torch
 
 FORMAT = "prune-checkpoint"
@@ -35,6 +38,7 @@ class Network:
         lineage: What was done to it so far, oldest first: ``{"stage", "settings", "scores", "date"}``.
         file: Where it was loaded from, if it was.
         foreign: Whether it was a bare state dict, which does not tell what the network was trained on.
+        factory: What builds it, when it is no network of this project.
     """
 
     model: nn.Module
@@ -44,6 +48,12 @@ class Network:
     lineage: list[dict[str, Any]] = field(default_factory=list)
     file: Path | None = None
     foreign: bool = False
+    factory: Factory | None = None
+
+    @property
+    def title(self) -> str:
+        """A short name: that of its file, else of its architecture."""
+        return self.file.stem if self.file else self.architecture.replace(":", ".").rsplit(".", 1)[-1]
 
     @property
     def auxiliary(self) -> bool:
@@ -112,26 +122,52 @@ def save_checkpoint(network: Network, path: Path) -> Path:
     The state dict's shapes are the widths of the layers: ``load_checkpoint`` rebuilds a pruned network from them.
 
     Raises:
-        UserError: when a weight is not finite or the file cannot be written; an earlier file stays as it was.
+        UserError: when a weight is not finite, the file cannot be written, or nothing is known that could rebuild the
+            network; an earlier file stays as it was.
     """
+    require_factory(network)
     state = _flushed(network.model.state_dict())
     require_finite(state, path)
-    content = {
+    write_torch(_content(network, state), path)
+    return path
+
+
+def size_mib(network: Network) -> float:
+    """Size in MiB of the file of a network, or of the one that would be written."""
+    if network.file is not None and network.file.is_file():
+        return network.file.stat().st_size / 2**20
+    written = io.BytesIO()
+    torch.save(_content(network, network.model.state_dict()), written)
+    return written.tell() / 2**20
+
+
+def require_factory(network: Network) -> None:
+    """Raise ``UserError`` when nothing is known that could rebuild the network from a checkpoint."""
+    if network.factory is None and network.architecture not in ARCHITECTURES:
+        try:
+            architecture(network.architecture)
+        except UserError:
+            raise UserError(
+                f"--factory: expected what builds {network.architecture}, a function or package.module:function, so "
+                "that a checkpoint can name it, found none"
+            ) from None
+
+
+def _content(network: Network, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """What a checkpoint holds."""
+    built = {"name": network.architecture, "num_classes": len(network.classes), "auxiliary": network.auxiliary}
+    if network.factory is not None:
+        built |= {"name": network.factory.architecture, "options": dict(network.factory.options)}
+    return {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        "architecture": {
-            "name": network.architecture,
-            "num_classes": len(network.classes),
-            "auxiliary": network.auxiliary,
-        },
+        "architecture": built,
         "classes": network.classes.to_dict(),
         "preprocessing": network.preprocessing.to_dict(),
         "lineage": network.lineage,
         "versions": versions(),
         "state_dict": state,
     }
-    write_torch(content, path)
-    return path
 
 
 def _plain_state(content: Any, path: Path) -> dict[str, torch.Tensor]:
@@ -161,57 +197,51 @@ def read_state_dict(path: Path, trust_pickle: bool = False) -> dict[str, torch.T
     return state
 
 
-def _described(state: Mapping[str, torch.Tensor], path: Path) -> tuple[str, int, bool]:
-    """Architecture, number of classes and whether there are auxiliary heads, from the names and shapes of the tensors.
-
-    Networks of one family have the same names; the one whose dense widths fit best is taken, although a pruned
-    network is rebuilt alike under either name.
-    """
-    best: tuple[int, str, int, bool] | None = None
-    for name, auxiliary in itertools.product(ARCHITECTURES, (False, True)):
-        try:
-            with torch.device("meta"):
-                model = build_model(name, 2, auxiliary)
-        except UserError:  # an optional package is missing
-            continue
-        own = model.state_dict()
-        if own.keys() != state.keys():
-            continue
-        fitting = sum(own[key].shape == tensor.shape for key, tensor in state.items())
-        output = next(key for key, module in model.named_modules() if module is output_layers(model)[0])
-        if best is None or fitting > best[0]:
-            best = fitting, name, int(state[f"{output}.weight"].shape[0]), auxiliary
-    if best is None:
-        raise UserError(
-            f"{path}: expected the state dict of a network this project knows (python -m prune models), found other weights"
-        )
-    return best[1:]
-
-
-def _from_plain_state(state: dict[str, torch.Tensor], path: Path) -> Network:
-    """A network from a bare state dict, dense or pruned; two classes are taken for background and crack."""
-    name, number, auxiliary = _described(state, path)
-    if number > IGNORE_INDEX:
-        raise UserError(f"{path}: expected at most {IGNORE_INDEX} classes, found {number}")
+def _from_plain_state(state: dict[str, torch.Tensor], path: Path, factory: object) -> Network:
+    """A network from a bare state dict, dense or pruned, of a network this project knows or that ``factory`` builds."""
     require_finite(state, path)
-    known = next((classes for classes in (S2DS, CRACK) if len(classes) == number), None)
-    names = tuple(f"class {i}" for i in range(number))
-    classes = known or ClassSet(f"{number} unnamed classes", names, ((128, 128, 128),) * number)
+    if factory is not None:
+        named = Factory.of(factory)
+        model = fill(trusted(named, factory), state, named.architecture)
+        classes = unnamed_classes(traced_logits(model)["out"].shape[1], path)
+        return Network(model, named.architecture, classes, file=path, foreign=True, factory=named)
+    name, number, auxiliary = describe_state(state, path)
+    classes = unnamed_classes(number, path)
     return Network(rebuild(name, number, auxiliary, state), name, classes, file=path, foreign=True)
 
 
-def load_checkpoint(path: Path, trust_pickle: bool = False) -> Network:
+def _rebuilt(
+    built: Mapping[str, Any], state: dict[str, torch.Tensor], factory: object
+) -> tuple[nn.Module, Factory | None]:
+    """The module that a checkpoint describes, and what built it when it is no network of this project."""
+    name = built["name"]
+    if not name.startswith(PREFIX):
+        return rebuild(name, built["num_classes"], built["auxiliary"], state), None
+    stored = Factory(name.removeprefix(PREFIX), built["options"])
+    return fill(trusted(stored, factory), state, name), stored
+
+
+def load_checkpoint(path: Path, trust_pickle: bool = False, factory: object = None) -> Network:
     """Rebuild the network stored in ``path``, dense or pruned, in evaluation mode; its logits equal the saved one's bit by bit.
 
-    This project's checkpoints and bare state dicts of the networks it knows (torchvision's names) load; ``trust_pickle`` also opens whole-module
-    pickles, which can run any code.
+    This project's checkpoints and bare state dicts of the networks it knows (torchvision's names) load.
+
+    Args:
+        path: The file.
+        trust_pickle: Also open whole-module pickles, which can run any code.
+        factory: What builds a network that is none of this project: the ``package.module:function`` that the checkpoint
+            names, or a function to call in its place. Without it no such function is imported or called.
 
     Raises:
-        UserError: when the file is missing, damaged, of a newer format, holds something else or weights that are not finite.
+        UserError: when the file is missing, damaged, of a newer format, holds something else or weights that are not
+            finite, and when it needs a factory and none or another is named.
+        TypeError: for a factory that is neither text nor function.
     """
+    if factory is not None:
+        Factory.of(factory)
     content = read_torch(path, trust_pickle)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        return _from_plain_state(_plain_state(content, path), path)
+        return _from_plain_state(_plain_state(content, path), path, factory)
     if content["version"] > FORMAT_VERSION:
         raise UserError(f"{path}: format version {content['version']}, this program reads up to {FORMAT_VERSION}")
     try:
@@ -220,9 +250,12 @@ def load_checkpoint(path: Path, trust_pickle: bool = False) -> Network:
         if built["num_classes"] != len(classes):
             raise UserError(f"{path}: expected outputs for its {len(classes)} classes, found {built['num_classes']}")
         require_finite(state, path)
-        model = rebuild(built["name"], len(classes), built["auxiliary"], state)
+        model, named = _rebuilt(built, state, factory)
         preprocessing = Preprocessing.from_dict(content["preprocessing"])
-        return Network(model, built["name"], classes, preprocessing, content["lineage"], path)
+        lineage = content["lineage"]
+        return Network(model, built["name"], classes, preprocessing, lineage, path, factory=named)
+    except UserError as error:
+        raise error if str(path) in error.message else UserError(f"{path}: {error.message}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: the checkpoint is incomplete ({error!r})") from error
 

@@ -10,7 +10,7 @@ from prune.models import build_model
 
 
 def _resize(module: nn.Module, prefix: str, state: Mapping[str, torch.Tensor]) -> None:
-    """Set the widths of one conv, norm or linear layer to what its stored tensors dictate."""
+    """Set the widths of one convolution, normalization or linear layer to what its stored tensors dictate."""
     weight = state.get(f"{prefix}.weight")
     if weight is None:
         return
@@ -21,8 +21,14 @@ def _resize(module: nn.Module, prefix: str, state: Mapping[str, torch.Tensor]) -
         module.in_channels = weight.shape[1] * module.groups
     elif isinstance(module, nn.ConvTranspose2d):
         module.in_channels, module.out_channels = weight.shape[:2]
-    elif isinstance(module, nn.BatchNorm2d):
+    elif isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)):
         module.num_features = weight.shape[0]
+    elif isinstance(module, nn.GroupNorm):
+        module.num_channels = weight.shape[0]
+    elif isinstance(module, nn.LayerNorm):
+        module.normalized_shape = tuple(weight.shape)
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = weight.shape[0]
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
     else:
@@ -36,6 +42,28 @@ def _resize(module: nn.Module, prefix: str, state: Mapping[str, torch.Tensor]) -
             module.register_parameter(name, nn.Parameter(empty))
         else:
             module.register_buffer(name, empty)
+
+
+def fill(model: nn.Module, state: Mapping[str, torch.Tensor], name: str) -> nn.Module:
+    """Give ``model`` the widths that ``state`` dictates and load it, in evaluation mode.
+
+    Args:
+        model: The dense network, which is changed.
+        state: State dict of the dense or pruned network; its tensors are copied.
+        name: What the architecture is called, for messages.
+
+    Raises:
+        UserError: when the state dict does not fit the architecture (missing, unexpected or impossible tensors).
+    """
+    for prefix, module in model.named_modules():
+        _resize(module, prefix, state)
+    copies = {key: value.detach().clone() for key, value in state.items()}
+    try:
+        model.load_state_dict(copies, assign=True)
+    except RuntimeError as error:
+        first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"the weights do not fit the architecture {name}: {first[:200]}") from error
+    return model.eval()
 
 
 def rebuild(name: str, num_classes: int, auxiliary: bool, state: Mapping[str, torch.Tensor]) -> nn.Module:
@@ -52,12 +80,4 @@ def rebuild(name: str, num_classes: int, auxiliary: bool, state: Mapping[str, to
     """
     with torch.device("meta"):
         model = build_model(name, num_classes, auxiliary)
-    for prefix, module in model.named_modules():
-        _resize(module, prefix, state)
-    copies = {key: value.detach().clone() for key, value in state.items()}
-    try:
-        model.load_state_dict(copies, assign=True)
-    except RuntimeError as error:
-        first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
-        raise UserError(f"the weights do not fit the architecture {name}: {first[:200]}") from error
-    return model.eval()
+    return fill(model, state, name)

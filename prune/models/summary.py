@@ -1,5 +1,6 @@
-"""What a network consists of: one line per layer with output shape, parameters and MACs."""
+"""What networks consist of, and as tables: one line per network, one line per layer with shape, parameters and MACs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import nn
 from prune.models import all_logits, architecture, build_model, mode, without_auxiliary
 from prune.models.cost import count, shapes_of
 from prune.models.pretrained import sources
+from prune.tables import text_table
 
 
 @dataclass(frozen=True)
@@ -79,3 +81,32 @@ def describe(name: str, num_classes: int) -> dict[str, Any]:
         "auxiliary": auxiliary,
         "pretrained": list(sources(name)),
     }
+
+
+def network_table(rows: Sequence[dict[str, Any]]) -> str:
+    """The networks as people read them."""
+    header = ["network", "parameters M", "MACs G", "at px", "weights", "source"]
+    cells = [
+        [
+            row["name"],
+            f"{row['params'] / 1e6:.2f}",
+            f"{row['macs'] / 1e9:.2f}",
+            row["size"],
+            "/".join(row["pretrained"]) or "random",
+            row["source"],
+        ]
+        for row in rows
+    ]
+    note = "MACs of the inference network at the size of its recipe: its convolutions and linear layers"
+    return f"{text_table(header, cells)}\n{note}"
+
+
+def layer_table(name: str, num_classes: int, side: int) -> str:
+    """Every layer of a network with output shape, parameters and MACs at a square input of ``side`` px."""
+    with torch.device("meta"):
+        model = build_model(name, num_classes)
+    rows = layer_rows(model, (side, side))
+    cells = [[r.name, r.kind, "x".join(map(str, r.shape)), f"{r.parameters:,}", f"{r.macs / 1e6:,.1f}"] for r in rows]
+    total = f"{sum(r.parameters for r in rows):,} parameters, {sum(r.macs for r in rows) / 1e9:,.2f} G MACs"
+    head = f"{name}, input 3x{side}x{side}, {num_classes} classes, without auxiliary heads"
+    return f"{head}\n{text_table(['layer', 'kind', 'output', 'parameters', 'MACs M'], cells)}\n{total}"

@@ -1,5 +1,6 @@
 """Remove channels: trace what is coupled, score, allocate, cut; in one step or several."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,17 +9,15 @@ from typing import Any
 import torch
 import torch_pruning
 from torch import nn
-from tqdm import tqdm
 
 from prune.errors import UserError, first_line
 from prune.models import all_logits, mode, output_layers
-from prune.pruning.allocation import global_widths, local_widths
+from prune.models.outputs import TRACE_SIZE, width_of
+from prune.progress import progress
+from prune.pruning.allocation import global_widths, local_widths, rounded
 from prune.pruning.importance import Criterion, Group, make_criterion
 from prune.pruning.report import LayerWidth, layer_widths
 from prune.pruning.settings import PruneSettings
-
-TRACE_SIZE = 64
-"""Side in px of the input used to trace couplings; they do not depend on it."""
 
 ROOTS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
@@ -70,6 +69,17 @@ def _frozen_names(model: nn.Module) -> frozenset[str]:
 
 
 @contextmanager
+def _readable(model: nn.Module) -> Iterator[None]:
+    """Turn what scoring and cutting somebody's network may raise into one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{type(model).__name__} cannot be pruned: {first_line(error)}") from error
+
+
+@contextmanager
 def _only_frozen(model: nn.Module, names: Collection[str]) -> Iterator[None]:
     """Let exactly the parameters called ``names`` be without gradient inside the block.
 
@@ -101,10 +111,13 @@ class _Graph:
         self.names: dict[nn.Module, str] = {module: name for name, module in model.named_modules()}
         self.outputs = output_layers(model)
         example = torch.zeros(1, 3, TRACE_SIZE, TRACE_SIZE, device=next(model.parameters()).device)
-        with mode(model, training=False):
-            self.dependencies = torch_pruning.DependencyGraph().build_dependency(
-                model, example_inputs=example, forward_fn=lambda net, image: list(all_logits(net, image).values())
-            )
+        try:
+            with mode(model, training=False):
+                self.dependencies = torch_pruning.DependencyGraph().build_dependency(
+                    model, example_inputs=example, forward_fn=lambda net, image: list(all_logits(net, image).values())
+                )
+        except Exception as error:  # somebody's network fails the tracer in any way
+            raise UserError(f"the couplings of {type(model).__name__} cannot be traced: {first_line(error)}") from error
         _uncouple_gates(self.dependencies)
         self.initial = {self._root(group): len(group[0].idxs) for group in self.groups()}
 
@@ -113,8 +126,9 @@ class _Graph:
         return group[0].dep.target.module
 
     def groups(self) -> list[Any]:
-        """All groups at their present widths, without those that contain a class output."""
-        return list(self.dependencies.get_all_groups(ignored_layers=self.outputs, root_module_types=ROOTS))
+        """All groups at their present widths, without those that contain a class output or cannot be cut (``_blocks``)."""
+        found = self.dependencies.get_all_groups(ignored_layers=self.outputs, root_module_types=ROOTS)
+        return [group for group in found if _blocks(group)]
 
     def root_name(self, group: Any) -> str:
         """The name of the layer a group starts from."""
@@ -136,9 +150,42 @@ class _Graph:
         """How many channels each group keeps at ``ratio`` (0…1 of the initial channels)."""
         config, initial = self.config, [self.initial[self._root(group)] for group in groups]
         if config.allocation == "local":
-            return local_widths(initial, ratio, config.divisor)
+            return _whole_blocks(groups, local_widths(initial, ratio, config.divisor))
         comparable = [criterion.comparable(score) for score in scores]
-        return global_widths(comparable, initial, ratio, config.divisor, config.max_layer_ratio / 100)
+        widths = global_widths(comparable, initial, ratio, config.divisor, config.max_layer_ratio / 100)
+        return _whole_blocks(groups, widths)
+
+
+def _blocks(group: Any) -> int:
+    """In how many equal blocks the channels of a group lie for group normalization.
+
+    0 when the group is left as it is: channels are numbered otherwise there, or a convolution reads or makes them in groups
+    (ResNeXt), whose filters have no channel of their own.
+    """
+    blocks, own = 1, list(range(len(group[0].idxs)))
+    for item in group:
+        norm = item.dep.target.module
+        if isinstance(norm, nn.Conv2d) and 1 < norm.groups != norm.out_channels:
+            return 0
+        if isinstance(norm, nn.GroupNorm) and norm.num_groups > 1:
+            if list(item.idxs) != own or list(item.root_idxs) != own or norm.num_channels != len(own):
+                return 0
+            blocks = math.lcm(blocks, norm.num_groups)
+    return blocks if len(own) % blocks == 0 else 0
+
+
+def _whole_blocks(groups: list[Any], widths: list[int]) -> list[int]:
+    """Widths that group normalization can divide into its blocks."""
+    pairs = [(width, _blocks(group), len(group[0].idxs)) for group, width in zip(groups, widths, strict=True)]
+    return [width if blocks == 1 else rounded(width, blocks, channels) for width, blocks, channels in pairs]
+
+
+def _lowest(group: Any, scores: torch.Tensor, width: int) -> list[int]:
+    """The channels to remove, ascending: the lowest scores, as many of every block of group normalization."""
+    per_block = scores.reshape(_blocks(group), -1)
+    blocks, channels = per_block.shape
+    lowest = per_block.argsort(dim=1, stable=True)[:, : channels - width // blocks]
+    return sorted((lowest + torch.arange(blocks)[:, None] * channels).flatten().tolist())
 
 
 def _step(graph: _Graph, criterion: Criterion, step: int, outcome: PruneOutcome) -> None:
@@ -157,7 +204,7 @@ def _step(graph: _Graph, criterion: Criterion, step: int, outcome: PruneOutcome)
     for group, coupling, score, width in zip(groups, couplings, scores, widths, strict=True):
         if width >= len(score):
             continue
-        lowest = sorted(score.argsort(stable=True)[: len(score) - width].tolist())
+        lowest = _lowest(group, score, width)
         graph.cut(group, lowest)
         # Named by the coupling as it was before any cut: inside a concatenation, earlier cuts shift later channels.
         for record, members in (
@@ -169,9 +216,9 @@ def _step(graph: _Graph, criterion: Criterion, step: int, outcome: PruneOutcome)
                 cuts[step - 1] = sorted(cuts[step - 1] + gone)
 
 
-def _check_structure(model: nn.Module, outputs: list[int], layers: list[LayerWidth], config: PruneSettings) -> None:
-    """Fail when a class output changed or nothing shrank."""
-    if [layer.out_channels for layer in output_layers(model)] != outputs:
+def _check_structure(outputs: dict[nn.Module, int], layers: list[LayerWidth], config: PruneSettings) -> None:
+    """Fail when a class output, given with its width before, changed or nothing shrank."""
+    if any(width_of(layer) != width for layer, width in outputs.items()):
         raise UserError("pruning changed the class outputs")
     if not any(layer.shrank for layer in layers):
         raise UserError(
@@ -186,7 +233,9 @@ def _check_runs(model: nn.Module) -> None:
     try:
         with torch.no_grad(), mode(model, training=False):
             logits = all_logits(model, example)
-    except RuntimeError as error:
+    except UserError:
+        raise
+    except Exception as error:  # somebody's network fails in any way
         raise UserError(f"the pruned network does not run: {first_line(error)}") from error
     for name, value in logits.items():
         if not torch.isfinite(value).all():
@@ -197,15 +246,18 @@ def _prune_steps(model: nn.Module, config: PruneSettings, hooks: Hooks) -> Prune
     """Trace, then for every step score, cut and, before the next, fine-tune with the caller's frozen parts frozen."""
     criterion = make_criterion(config)
     if criterion.needs_gradients and hooks.gradients is None:
-        raise UserError(f"{config.importance_type} needs labeled batches")
+        raise UserError(
+            f"--data: expected labeled images, which {config.importance_type} takes gradients on, found none"
+        )
     outcome, frozen = PruneOutcome([]), _frozen_names(model)
     # The tracer does not see frozen parameters and would leave them dense without a word.
     with _only_frozen(model, ()):
         graph = _Graph(model, config)
-        for step in tqdm(range(1, config.iterative_steps + 1), desc="pruning", unit="step", leave=False):
+        for step in progress(range(1, config.iterative_steps + 1), "pruning", "step"):
             if hooks.gradients is not None and criterion.needs_gradients:
                 criterion.collect(model, hooks.gradients())
-            _step(graph, criterion, step, outcome)
+            with _readable(model):
+                _step(graph, criterion, step, outcome)
             if hooks.finetune is not None and step < config.iterative_steps:
                 with _only_frozen(model, frozen):
                     hooks.finetune(step)
@@ -224,13 +276,14 @@ def cut_to_ratio(model: nn.Module, ratio: float, round_to: int) -> None:
 
     Which channels go is arbitrary, so that neither scores nor weights are needed: it works on the meta device too.
     """
-    with _only_frozen(model, ()):
+    with _only_frozen(model, ()), _readable(model):
         graph = _Graph(model, PruneSettings())
         groups = graph.groups()
         initial = [len(group[0].idxs) for group in groups]
-        for group, start, width in zip(groups, initial, local_widths(initial, ratio / 100, round_to), strict=True):
+        widths = _whole_blocks(groups, local_widths(initial, ratio / 100, round_to))
+        for group, start, width in zip(groups, initial, widths, strict=True):
             if width < start:
-                graph.cut(group, list(range(start - width)))
+                graph.cut(group, _lowest(group, torch.zeros(start), width))
 
 
 def prune_model(model: nn.Module, config: PruneSettings, hooks: Hooks | None = None) -> PruneOutcome:
@@ -253,10 +306,10 @@ def prune_model(model: nn.Module, config: PruneSettings, hooks: Hooks | None = N
     before = layer_widths(model)
     if config.pruning_ratio == 0:
         return PruneOutcome([LayerWidth.unchanged(*row) for row in before])
-    outputs = [layer.out_channels for layer in output_layers(model)]
+    outputs = {layer: width_of(layer) for layer in output_layers(model)}
     outcome = _prune_steps(model, config, hooks)
     outcome.layers = [LayerWidth.between(old, new) for old, new in zip(before, layer_widths(model), strict=True)]
-    _check_structure(model, outputs, outcome.layers, config)
+    _check_structure(outputs, outcome.layers, config)
     _check_runs(model)
     if hooks.recalibrate is not None:
         hooks.recalibrate()

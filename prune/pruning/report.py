@@ -1,14 +1,14 @@
 """What pruning did, as a table for people and plain values for programs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from prune.files import write_text
-from prune.pruning.target_search import Budget, DivisorTable
+from prune.pruning.target_search import DivisorTable, TargetSearchResult
+from prune.tables import write_csv
 
 WidthRow = tuple[str, str, int, int]
 
@@ -55,7 +55,7 @@ class LayerWidth:
 
 
 @dataclass(frozen=True)
-class Cost:
+class NetworkCost:
     """Size and speed of a network at inference: counts without auxiliary head, file size with it.
 
     ``channels`` is the sum of the output channels of all layers; ``latency_ms`` is None when it was not measured.
@@ -73,14 +73,14 @@ class PruningReport:
     """The pruning of one network."""
 
     settings: dict[str, Any]
-    before: Cost
-    after: Cost
+    before: NetworkCost
+    after: NetworkCost
     layers: list[LayerWidth]
     cost_size: tuple[int, int]
     latency_conditions: str = ""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
-    budget: Budget | None = None
+    budget: TargetSearchResult | None = None
     divisors: DivisorTable | None = None
 
     def rows(self) -> list[tuple[str, str, str, str]]:
@@ -99,12 +99,15 @@ class PruningReport:
                 rows.append((title, format(old / unit, style), format(new / unit, style), f"{new / old - 1:+.1%}"))
         return rows
 
-    def __str__(self) -> str:
+    def headline(self) -> str:
+        """Criterion, ratio, allocation, steps and rounding in one line."""
         settings = self.settings
-        head = (
+        return (
             f"{settings['criterion']}, pruning ratio {settings['pruning_ratio']:g} % of channels, "
             f"{settings['allocation']}, {settings['iterative_steps']} step(s), widths in multiples of {settings['round_to']}"
         )
+
+    def __str__(self) -> str:
         rows = [("", "before", "after", "change"), *self.rows()]
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         lines = ["  ".join([r[0].ljust(widths[0]), *(r[i].rjust(widths[i]) for i in (1, 2, 3))]) for r in rows]
@@ -112,7 +115,7 @@ class PruningReport:
         tail = f"{shrunk} of {len(self.layers)} layers shrank, {self.seconds:.0f} s"
         target = [str(self.budget)] if self.budget else []
         conditions = [self.latency_conditions] if self.latency_conditions else []
-        return "\n".join([head, *target, *lines, *conditions, tail, *self.notes])
+        return "\n".join([self.headline(), *target, *lines, *conditions, tail, *self.notes])
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""
@@ -123,6 +126,5 @@ class PruningReport:
 
     def write_csv(self, path: Path) -> Path:
         """Write the width of every layer before and after, one line each."""
-        names = list(LayerWidth.__dataclass_fields__)
-        lines = [",".join(names), *(",".join(str(getattr(layer, n)) for n in names) for layer in self.layers)]
-        return write_text(path, "\n".join(lines) + "\n")
+        names = [field.name for field in fields(LayerWidth)]
+        return write_csv(names, [[getattr(layer, name) for name in names] for layer in self.layers], path)

@@ -1,4 +1,4 @@
-"""Pruning to a budget: the channel ratio at which a network costs what it may cost, as functions of ``cost(ratio)``."""
+"""Pruning to a target: the channel ratio at which a network costs what it may cost, as functions of ``cost(ratio)``."""
 
 import math
 import statistics
@@ -8,7 +8,7 @@ from typing import Any
 
 from prune.errors import UserError
 
-Cost = Callable[[float], float]
+CostAtRatio = Callable[[float], float]
 """What the network costs at a pruning ratio in percent."""
 
 TOLERANCES = {"macs": 0.03, "params": 0.03, "latency_ms": 0.10}
@@ -25,7 +25,7 @@ VERIFICATIONS = 3
 
 
 @dataclass(frozen=True)
-class Target:
+class CostTarget:
     """What a pruned network may cost.
 
     Args:
@@ -52,7 +52,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRatio:
     """A pruning ratio in percent, what it costs, and every ratio that was tried, in order, with its cost."""
 
     ratio: float
@@ -61,10 +61,10 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Budget:
+class TargetSearchResult:
     """What was asked for and what was reached; ``limit`` says what kept the search from coming closer."""
 
-    target: Target
+    target: CostTarget
     reached: float
     ratio: float
     limit: str
@@ -81,12 +81,16 @@ class Budget:
         """Whether that is within the tolerance."""
         return abs(self.miss_percent) <= 100 * self.target.tolerance
 
-    def __str__(self) -> str:
+    def sentence(self) -> str:
+        """What was asked for and what was reached, in one line."""
         target, on = self.target, f" on {self.runtime}" if self.runtime else ""
         return (
-            f"target   {target.flag} ({target.spell(target.value)}): reached {target.spell(self.reached)}{on}, "
+            f"{target.flag} ({target.spell(target.value)}): reached {target.spell(self.reached)}{on}, "
             f"{self.miss_percent:+.1f} %, at pruning ratio {self.ratio:g} %"
         )
+
+    def __str__(self) -> str:
+        return f"target   {self.sentence()}"
 
     def notes(self) -> list[str]:
         """A sentence when the target was missed, else none."""
@@ -123,7 +127,7 @@ def first_ratio(reached: Callable[[float], bool], top: float) -> float | None:
     return high / GRID
 
 
-def _check_below(target: Target, dense: float) -> None:
+def _check_below(target: CostTarget, dense: float) -> None:
     if target.value >= dense:
         raise UserError(
             f"{target.flag}: expected less than the unpruned network's {target.spell(dense)}, "
@@ -131,7 +135,7 @@ def _check_below(target: Target, dense: float) -> None:
         )
 
 
-def _check_reachable(target: Target, least: float, dense: float, top: float, limit: str) -> None:
+def _check_reachable(target: CostTarget, least: float, dense: float, top: float, limit: str) -> None:
     if least > target.value * (1 + target.tolerance):
         raise UserError(
             f"{target.flag}: expected at least {target.spell(least)} ({least / dense:.1%} of the unpruned network), the "
@@ -139,7 +143,7 @@ def _check_reachable(target: Target, least: float, dense: float, top: float, lim
         )
 
 
-def search(cost: Cost, target: Target, top: float, limit: str = "") -> Found:
+def search(cost: CostAtRatio, target: CostTarget, top: float, limit: str = "") -> FoundRatio:
     """The ratio whose exact cost is closest to the target, or within ``CLOSE`` of it.
 
     Halving alternates with a guess that the cost is quadratic in the kept share, which saves most evaluations.
@@ -172,10 +176,10 @@ def search(cost: Cost, target: Target, top: float, limit: str = "") -> Found:
             break
     shrinking = [ratio for ratio in known if known[ratio] < dense]
     best = min(shrinking, key=lambda ratio: (abs(known[ratio] - target.value), ratio))
-    return Found(best, known[best], tuple(known.items()))
+    return FoundRatio(best, known[best], tuple(known.items()))
 
 
-def _interpolated(look: Cost, target: Target, low: int, high: int) -> int:
+def _interpolated(look: CostAtRatio, target: CostTarget, low: int, high: int) -> int:
     """The grid point between ``low`` and ``high`` where a cost that is a square of the kept share meets the target."""
     above, goal, below = (math.sqrt(value) for value in (look(low / GRID), target.value, look(high / GRID)))
     middle = round(low + (high - low) * (above - goal) / (above - below))
@@ -185,7 +189,7 @@ def _interpolated(look: Cost, target: Target, low: int, high: int) -> int:
 class _Measurements:
     """Measured costs by ratio: the median of all that were taken of it."""
 
-    def __init__(self, cost: Cost, target: Target) -> None:
+    def __init__(self, cost: CostAtRatio, target: CostTarget) -> None:
         self.cost, self.target = cost, target
         self.values: dict[float, list[float]] = {}
         self.order: list[tuple[float, float]] = []
@@ -219,7 +223,7 @@ def _bisect(seen: _Measurements, low: float, high: float) -> None:
         low, high = (ratio, high) if value > target.value else (low, ratio)
 
 
-def search_measured(cost: Cost, target: Target, bottom: float, top: float, limit: str = "") -> Found:
+def search_measured(cost: CostAtRatio, target: CostTarget, bottom: float, top: float, limit: str = "") -> FoundRatio:
     """The ratio whose measured cost is closest to the target, with few measurements.
 
     A measurement is noisy and need not fall with the ratio everywhere, so bisection only proposes ratios: the best of
@@ -249,14 +253,14 @@ def search_measured(cost: Cost, target: Target, bottom: float, top: float, limit
             break
         seen.take(best)
     best = min((ratio for ratio, values in seen.values.items() if len(values) > 1), key=seen.miss)
-    return Found(best, seen.median(best), ((0.0, dense), *seen.order))
+    return FoundRatio(best, seen.median(best), ((0.0, dense), *seen.order))
 
 
-def time_in_turns(contenders: Mapping[int, Callable[[], float]], rounds: int = 3) -> dict[int, float]:
-    """Median of ``rounds`` measurements of every contender, taken in turns, so that a noisy machine disturbs all alike."""
-    times: dict[int, list[float]] = {key: [] for key in contenders}
+def medians_in_turns(measures: Mapping[int, Callable[[], float]], rounds: int = 3) -> dict[int, float]:
+    """Median of ``rounds`` calls of every measure, taken in turns, so that a noisy machine disturbs all alike."""
+    times: dict[int, list[float]] = {key: [] for key in measures}
     for _ in range(rounds):
-        for key, measure in contenders.items():
+        for key, measure in measures.items():
             times[key].append(measure())
     return {key: statistics.median(values) for key, values in times.items()}
 
@@ -287,12 +291,16 @@ class DivisorTable:
         """The smallest divisor of the fastest row: it forbids least."""
         return min(min(self.rows, key=lambda row: row.latency_ms).divisors)
 
-    def __str__(self) -> str:
-        lines = [f"round_to auto: {self.runtime} at pruning ratio {self.ratio:g} %, medians in turns"]
+    def text(self) -> str:
+        """Runtime, table and choice, several lines."""
+        lines = [f"{self.runtime} at pruning ratio {self.ratio:g} %, medians in turns"]
         cells = [("round_to", "MACs G", "ms"), *(row.cells() for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(3)]
         lines += ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in cells]
         return "\n".join([*lines, f"taken: --round_to {self.fastest}"])
+
+    def __str__(self) -> str:
+        return f"round_to auto: {self.text()}"
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""

@@ -10,7 +10,7 @@ from prune.pruning.pruner import cut_to_ratio, group_channels
 from prune.pruning.report import WidthRow, layer_widths
 
 
-class Trials:
+class WidthEstimate:
     """Copies of one network, cut by local allocation, and what they cost.
 
     Local allocation gives the same widths whatever the criterion and however many the steps.

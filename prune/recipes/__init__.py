@@ -15,8 +15,8 @@ from prune.errors import UserError, first_line
 from prune.options import given_values
 
 FOLDER = Path(__file__).parent
-ONE_RUN = ("recipe", "resume", "force", "trust_pickle")
-"""Fields that are said for one run: the last one lets a file run code, which no other file may permit."""
+ONE_RUN = ("recipe", "resume", "force", "trust_pickle", "factory")
+"""Fields that are said for one run: the last two let code run, which no file may permit."""
 
 
 def known_recipes() -> tuple[str, ...]:

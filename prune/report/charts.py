@@ -284,7 +284,7 @@ def training_curves(history: Sequence[Row], path: Path, *, title: str = "") -> P
     }
     figure = empty_figure(12, 7, title)
     panels: Sequence[tuple[Mapping[str, str], str]] = (
-        ({"train_loss": "training", "val_loss": "validation"}, "loss per pixel"),
+        ({"train_loss": "training loss", "val_loss": "validation cross entropy"}, "loss"),
         (means, "validation score (0 to 1)"),
         (classes, "validation IoU (0 to 1)"),
         ({"lr": "learning rate"}, "learning rate"),

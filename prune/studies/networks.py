@@ -1,4 +1,4 @@
-"""``python -m prune networks``: every network on one data set: trained, pruned, fine-tuned, tested, exported, tabulated."""
+"""Every network on one data set: trained, pruned, fine-tuned, tested, exported, tabulated."""
 
 import json
 import os
@@ -10,20 +10,18 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from prune.api.defaults import data_folder
-from prune.benchmark.latency import time_predictors
-from prune.cli.networks import NetworksOptions
 from prune.data.find_split import find_split
 from prune.data.mask_files import classes_called
 from prune.files import EXPORTS, METRICS, MODELS, RESULTS, RUNS, file_mib, find_model, write_json, write_text
 from prune.hardware import choose_device, machine_facts, set_threads, versions
+from prune.inference.latency import time_predictors
 from prune.inference.load import load_predictor
 from prune.models import build_model, chosen_networks
 from prune.models.cost import count
+from prune.progress import Bar, progress, show, shown, tell
 from prune.report.network_charts import network_charts
-from prune.studies.journal import Journal
+from prune.studies.journal import Journal, RunCommand
+from prune.studies.settings import NetworksSettings
 from prune.tables import markdown_table, text_table, write_csv
 
 MOST_EPOCHS = 10
@@ -47,7 +45,7 @@ EXPORT_HEADER = [
 ]
 
 
-def epochs_for(model: str, images: int, config: NetworksOptions) -> int:
+def epochs_for(model: str, images: int, config: NetworksSettings) -> int:
     """How many epochs a network gets: what fits into the compute budget, at least 1, at most ``MOST_EPOCHS``."""
     if config.epochs:
         return config.epochs
@@ -74,19 +72,19 @@ class _Names:
         return EXPORTS / f"{self.tuned}{'' if precision == 'fp32' else f'_{precision}'}.onnx"
 
 
-def _names(config: NetworksOptions, model: str) -> _Names:
+def _names(config: NetworksSettings, model: str) -> _Names:
     dense = f"{config.name}_{model}"
     return _Names(dense, f"{dense}_pruned", f"{dense}_finetuned")
 
 
-def _journal(config: NetworksOptions, model: str, data: Path) -> Journal:
+def _journal(config: NetworksSettings, model: str, run_command: RunCommand) -> Journal:
     """One per network, so that several processes may share the work."""
-    return Journal(RUNS / f"{config.name}_{model}.json", data)
+    return Journal(RUNS / f"{config.name}_{model}.json", Path(str(config.data)), run_command, force=config.force)
 
 
-def _run_one(config: NetworksOptions, model: str, epochs: int, data: Path) -> None:
+def _run_one(config: NetworksSettings, model: str, epochs: int, run_command: RunCommand) -> None:
     """Train, prune, fine-tune, test and export one network through the command lines."""
-    names, journal = _names(config, model), _journal(config, model, data)
+    names, journal, data = _names(config, model), _journal(config, model, run_command), config.data
     reading = ["--dataset", config.dataset, "--mask_threshold", config.mask_threshold]
     common = [
         "--batch_size",
@@ -130,41 +128,42 @@ def _run_one(config: NetworksOptions, model: str, epochs: int, data: Path) -> No
         journal.attempt(names.exported(precision), "-m prune export", names.tuned, "--to", "onnx", *options)
 
 
-def _log(config: NetworksOptions, model: str) -> Path:
+def _log(config: NetworksSettings, model: str) -> Path:
     """What a network's commands print while others run beside it."""
     return RUNS / f"{config.name}_{model}.log"
 
 
-def _share_cores(threads: int) -> None:
-    """Every command of this process reads how many threads it may use."""
+def _share_cores(threads: int, telling: bool) -> None:
+    """Every command of this process reads how many threads it may use; it tells what it does when the first process does."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    show(telling)
 
 
-def _run_beside(config: NetworksOptions, model: str, epochs: int, data: Path) -> str:
+def _run_beside(config: NetworksSettings, model: str, epochs: int, run_command: RunCommand) -> str:
     """``_run_one`` in a process of its own, its output in a log file; returns the network's name."""
     file = _log(config, model)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
-        _run_one(config, model, epochs, data)
+        _run_one(config, model, epochs, run_command)
     return model
 
 
-def _run_all(config: NetworksOptions, models: Sequence[str], epochs: dict[str, int], data: Path) -> None:
+def _run_all(config: NetworksSettings, models: Sequence[str], epochs: dict[str, int], run_command: RunCommand) -> None:
     """Every network, one after the other or several at a time."""
     cores = os.cpu_count() or 1
     jobs = config.jobs or (1 if choose_device("auto").type == "cuda" else min(cores, MOST_JOBS))
     jobs = min(jobs, len(models))
     if jobs == 1:
         for number, model in enumerate(models, start=1):
-            print(f"\n=== {model}, {number} of {len(models)}, {epochs[model]} epochs", flush=True)
-            _run_one(config, model, epochs[model], data)
+            tell(f"\n=== {model}, {number} of {len(models)}, {epochs[model]} epochs")
+            _run_one(config, model, epochs[model], run_command)
         return
-    print(f"{jobs} networks at a time; their output: {_log(config, '<network>')}", flush=True)
+    tell(f"{jobs} networks at a time; their output: {_log(config, '<network>')}")
     # forking a process whose libraries have started threads can hang
-    beside = ProcessPoolExecutor(jobs, get_context("spawn"), _share_cores, (max(1, cores // jobs),))
-    with beside, tqdm(total=len(models), desc="networks", unit="network") as bar:
+    beside = ProcessPoolExecutor(jobs, get_context("spawn"), _share_cores, (max(1, cores // jobs), shown()))
+    with beside, Bar(total=len(models), desc="networks", unit="network") as bar:
         try:
-            for done in as_completed([beside.submit(_run_beside, config, m, epochs[m], data) for m in models]):
+            for done in as_completed([beside.submit(_run_beside, config, m, epochs[m], run_command) for m in models]):
                 bar.write(f"{done.result()}  done")
                 bar.update()
         except BaseException:
@@ -178,7 +177,7 @@ def _parity(file: Path) -> dict[str, Any] | None:
     return json.loads(report.read_text()) if report.is_file() else None
 
 
-def _latencies(names: _Names, config: NetworksOptions) -> dict[str, float]:
+def _latencies(names: _Names, config: NetworksSettings) -> dict[str, float]:
     """Median ms of the dense and the fine-tuned network in eager PyTorch and of the exports that passed, in turns."""
     files = {"dense": find_model(names.dense), "tuned": find_model(names.tuned)}
     files |= {p: names.exported(p) for p in ("fp32", "int8") if names.exported(p).is_file()}
@@ -204,10 +203,10 @@ def _export_facts(names: _Names, milliseconds: Mapping[str, float]) -> dict[str,
     return facts
 
 
-def _rows(config: NetworksOptions, models: Sequence[str], epochs: dict[str, int]) -> list[dict[str, Any]]:
+def _rows(config: NetworksSettings, models: Sequence[str], epochs: dict[str, int]) -> list[dict[str, Any]]:
     """Dense and pruned of every network, with scores and intervals; the pruned one with its exports."""
     rows = []
-    for model in tqdm(models, desc="measuring latency", unit="network", leave=False):
+    for model in progress(models, "measuring latency", "network"):
         names = _names(config, model)
         compared, milliseconds = json.loads(names.comparison.read_text())["rows"], _latencies(names, config)
         for found, stage in zip(compared, ("dense", f"pruned {config.pruning_ratio} %, fine-tuned"), strict=True):
@@ -269,17 +268,22 @@ def _markdown(rows: list[dict[str, Any]], commands: str) -> str:
     return "\n\n".join([*tables, commands]) + "\n"
 
 
-def networks(config: NetworksOptions) -> NetworksResult:
+def networks(config: NetworksSettings, run_command: RunCommand) -> NetworksResult:
     """Take every network through the project's own command lines on one data set and tabulate them.
 
     Interrupted, the same command goes on where it stopped. Writes table.json, table.csv, table.md (with the commands)
     and charts; no photographs.
 
+    Args:
+        config: What to compare; it names the data.
+        run_command: Runs a command line of this project, see ``prune.studies.journal``; a function of a module, because
+            other processes call it too.
+
     Raises:
         UserError: whatever a step raises, but an export that fails its parity gate only fills a cell.
     """
     set_threads(0)
-    data = Path(config.data) if config.data else data_folder()
+    data = Path(str(config.data))
     output = Path(config.output) if config.output else RESULTS / "networks"
     models, classes = chosen_networks(config.models), classes_called(config.classes)
     options: dict[str, Any] = {"dataset": config.dataset, "threshold": config.mask_threshold}
@@ -287,7 +291,7 @@ def networks(config: NetworksOptions) -> NetworksResult:
     epochs = {model: epochs_for(model, images["train"], config) for model in models}
     costs = {model: count(build_model(model, 2), (64, 64))[1] for model in models}
     dearest_first = sorted(models, key=lambda model: -costs[model])  # several at a time end at about the same time
-    _run_all(config, dearest_first, epochs, data)
+    _run_all(config, dearest_first, epochs, run_command)
     rows = _rows(config, models, epochs)
     facts = {"data": data.name, "images": images, "latency_size": config.latency_size, "seed": config.seed}
     facts |= {"machine": machine_facts(choose_device("auto")), "versions": versions()}
@@ -297,13 +301,8 @@ def networks(config: NetworksOptions) -> NetworksResult:
         write_csv(HEADER, [_cells(row) for row in rows], output / "table.csv"),
         write_text(
             output / "table.md",
-            _markdown(rows, "\n\n".join(_journal(config, model, data).published() for model in models)),
+            _markdown(rows, "\n\n".join(_journal(config, model, run_command).published() for model in models)),
         ),
         *network_charts(rows, output, title=title),
     ]
     return NetworksResult(rows, files)
-
-
-def run(config: NetworksOptions) -> None:
-    """Run every network and print the tables."""
-    print(networks(config))

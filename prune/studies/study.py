@@ -1,4 +1,4 @@
-"""``python -m prune study``: one dense network, pruned by several criteria, each fine-tuned with the same budget, tested."""
+"""One dense network, pruned by several criteria, each fine-tuned with the same budget, tested, tabulated."""
 
 import json
 from collections.abc import Callable
@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from prune.api.defaults import data_folder
-from prune.cli.study import StudyOptions
 from prune.data.find_split import Split, find_split
+from prune.data.sampling import evenly_spread
 from prune.evaluation.comparison import compare_contents
 from prune.files import FIGURES, METRICS, MODELS, RESULTS, RUNS, find_model, write_json, write_text
 from prune.hardware import choose_device, machine_facts, set_threads, versions
+from prune.inference.latency import measure_latency
 from prune.inference.torch import TorchPredictor
 from prune.models.checkpoint import load_checkpoint
-from prune.models.cost import measure_latency
+from prune.progress import tell
 from prune.report.charts import study_charts
 from prune.report.figures import color_mask, grid, save_image
-from prune.studies.journal import Journal
+from prune.studies.journal import Journal, RunCommand
+from prune.studies.settings import StudySettings
 from prune.tables import markdown_table, text_table, write_csv
 
 COST_TITLES = ("network", "criterion", "stage", "parameters M", "MACs G", "MiB", "latency ms")
@@ -103,7 +102,7 @@ def _csv_cells(row: dict[str, Any]) -> list[Any]:
     return [*plain[: len(COST_TITLES)], *bounds, *plain[-2:]]
 
 
-def _prune_arguments(config: StudyOptions, criterion: str, dense: str, data: Path) -> list[object]:
+def _prune_arguments(config: StudySettings, criterion: str, dense: str, data: Path) -> list[object]:
     kind = {"L1": ("Magnitude", 1), "L2": ("Magnitude", 2)}.get(criterion, (criterion, 2))
     return [
         *("--pruning_ratio", config.pruning_ratio, "--importance_type", kind[0], "--p_value", kind[1]),
@@ -113,7 +112,7 @@ def _prune_arguments(config: StudyOptions, criterion: str, dense: str, data: Pat
     ]
 
 
-def _run_all(config: StudyOptions, data: Path, journal: Journal) -> list[tuple[str, str, str]]:
+def _run_all(config: StudySettings, data: Path, journal: Journal) -> list[tuple[str, str, str]]:
     """Run every step; returns (model name, criterion, stage) of every network tested."""
     folders = [data, data]
     reading = ["--dataset", config.dataset, "--mask_threshold", config.mask_threshold]
@@ -145,17 +144,17 @@ def _metrics(name: str) -> Path:
     return METRICS / f"{find_model(name).stem}.json"
 
 
-def _latencies(networks: list[tuple[str, str, str]], config: StudyOptions) -> dict[str, float]:
+def _latencies(networks: list[tuple[str, str, str]], config: StudySettings) -> dict[str, float]:
     """Median latency in ms of every network, measured interleaved in one go."""
     models = {name: load_checkpoint(find_model(name)).model for name, _, _ in networks}
     size = (config.latency_size, config.latency_size)
-    print(f"\nmeasuring latency of {len(models)} networks at {size[1]}x{size[0]}, interleaved", flush=True)
+    tell(f"\nmeasuring latency of {len(models)} networks at {size[1]}x{size[0]}, interleaved")
     measured = measure_latency(models, size, config.latency_repeats, choose_device("auto"))
     return {name: latency.median_ms for name, latency in measured.items()}
 
 
 def _rows(
-    networks: list[tuple[str, str, str]], latencies: dict[str, float], config: StudyOptions
+    networks: list[tuple[str, str, str]], latencies: dict[str, float], config: StudySettings
 ) -> list[dict[str, Any]]:
     """Cost, scores with intervals, differences to the dense network and the verdict, of every network."""
     contents = {str(_metrics(name)): json.loads(_metrics(name).read_text()) for name, _, _ in networks}
@@ -186,18 +185,16 @@ def _rows(
     return rows
 
 
-def _test_split(config: StudyOptions, data: Path, dense: str) -> Split:
+def _test_split(config: StudySettings, data: Path, dense: str) -> Split:
     """The test images, their labels read as the classes of the networks."""
     classes = load_checkpoint(find_model(dense)).classes
     return find_split(data, classes, dataset=config.dataset, role="test", threshold=config.mask_threshold)
 
 
-def _comparison_sheet(networks: list[tuple[str, str, str]], split: Split, config: StudyOptions) -> Path:
+def _comparison_sheet(networks: list[tuple[str, str, str]], split: Split, config: StudySettings) -> Path:
     """Test images in rows; photograph, label, dense and every fine-tuned network in columns."""
     shown = [network for network in networks if network[2] in ("dense", "fine-tuned")]
-    # Evenly spread over the set, because neighboring files tend to show the same place.
-    picked = np.unique(np.linspace(0, len(split.pairs) - 1, min(config.figures, len(split.pairs))).round().astype(int))
-    pairs = [split.pairs[i] for i in picked]
+    pairs = [split.pairs[i] for i in evenly_spread(len(split.pairs), config.figures)]
     rows = [[split.read_image(pair), color_mask(split.read_label(pair), split.classes)] for pair in pairs]
     for name, _, _ in shown:
         predictor = TorchPredictor(load_checkpoint(find_model(name)), choose_device("auto"))
@@ -219,19 +216,23 @@ def _markdown(rows: list[dict[str, Any]], commands: str) -> str:
     return "\n\n".join([*tables, commands]) + "\n"
 
 
-def study(config: StudyOptions) -> StudyResult:
+def study(config: StudySettings, run_command: RunCommand) -> StudyResult:
     """Run the whole comparison through the project's own command lines and tabulate it.
 
     Interrupted, the same command goes on where it stopped. Writes table.json, table.csv, table.md (with the commands)
     and charts; the comparison sheet goes to results/figures, because it shows photographs.
 
+    Args:
+        config: What to compare; it names the data.
+        run_command: Runs a command line of this project, see ``prune.studies.journal``.
+
     Raises:
         UserError: whatever a step raises.
     """
     set_threads(0)
-    data = Path(config.data) if config.data else data_folder()
+    data = Path(str(config.data))
     output = Path(config.output) if config.output else RESULTS / "studies" / config.name
-    journal = Journal(RUNS / f"{config.name}.json", data)
+    journal = Journal(RUNS / f"{config.name}.json", data, run_command, force=config.force)
     networks = _run_all(config, data, journal)
     rows = _rows(networks, _latencies(networks, config), config)
     split = _test_split(config, data, networks[0][0])
@@ -252,8 +253,3 @@ def study(config: StudyOptions) -> StudyResult:
     if config.figures:
         files.append(_comparison_sheet(networks, split, config))
     return StudyResult(rows, files)
-
-
-def run(config: StudyOptions) -> None:
-    """Run the study and print the table."""
-    print(study(config))

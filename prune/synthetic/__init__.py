@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from prune.data.find_split import SPLITS
 from prune.data.labels import S2DS
 from prune.errors import UserError
 from prune.files import atomic_path, visible
+from prune.progress import progress
 from prune.synthetic.scene import Scene, draw_scene
 
 __all__ = ["Scene", "Summary", "draw_scene", "split_counts", "synthesize", "unfinished"]
@@ -117,7 +117,7 @@ def synthesize(out: Path, images: int, size: int, seed: int, *, force: bool = Fa
     names = [name for name, count in counts.items() for _ in range(count)]
     _refuse_to_mix(out, names, force)
     pixels = np.zeros(len(S2DS), dtype=np.int64)
-    for number, name in enumerate(tqdm(names, desc="drawing", unit="image", leave=False)):
+    for number, name in enumerate(progress(names, "drawing")):
         scene = draw_scene(size, np.random.default_rng([seed, number]))
         _write(scene, out / name, _stem(number))
         pixels += np.bincount(scene.label.ravel(), minlength=len(S2DS))

@@ -3,12 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from prune.training.settings import TrainSettings
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-THRESHOLD = 1e-4
-"""A loss counts as lower when it is below the best one by more than this share of it."""
-SMALLEST_CUT = 1e-8
-"""A cut that would lower the learning rate by no more than this is not made."""
+from prune.training.settings import TrainSettings
 
 
 def lr_factor(kind: str, step: int, total: int, warmup: int, power: float = TrainSettings.poly_power) -> float:
@@ -29,15 +27,11 @@ def lr_factor(kind: str, step: int, total: int, warmup: int, power: float = Trai
 
 @dataclass
 class Plateau:
-    """Cut the learning rate after ``patience`` epochs without a lower validation loss.
-
-    The rules are those of PyTorch's ``ReduceLROnPlateau`` with ``mode="min"`` and its defaults: a loss is lower when it
-    is below the best one by more than the share ``THRESHOLD``, the epoch after ``patience`` others without a lower one
-    makes the cut and starts the count anew, and a cut smaller than ``SMALLEST_CUT`` is not made.
+    """Where the cuts of a plateau schedule stand: all of ``ReduceLROnPlateau`` that a resumed run needs.
 
     Args:
-        lr: Learning rate now; at the start the peak.
-        patience: Epochs in a row that may bring no lower loss.
+        lr: Peak learning rate now.
+        patience: Epochs in a row that may bring no lower validation loss.
         factor: What a cut multiplies the learning rate by, 0…1.
         min_lr: Lowest learning rate.
         best: Lowest loss so far.
@@ -51,13 +45,14 @@ class Plateau:
     best: float = math.inf
     waited: int = 0
 
-    def update(self, loss: float) -> None:
-        """Take note of an epoch's validation loss, and cut ``lr`` when it is time."""
-        if loss < self.best * (1 - THRESHOLD):
-            self.best, self.waited = loss, 0
-            return
-        self.waited += 1
-        if self.waited > self.patience:
-            lowered, self.waited = max(self.lr * self.factor, self.min_lr), 0
-            if self.lr - lowered > SMALLEST_CUT:
-                self.lr = lowered
+    def update(self, optimizer: torch.optim.Optimizer, loss: float) -> None:
+        """Take note of an epoch's validation loss, and cut ``lr`` when PyTorch's ``ReduceLROnPlateau`` would.
+
+        The optimizer is left with ``lr``, whatever share of it a warm-up had set.
+        """
+        for group in optimizer.param_groups:
+            group["lr"] = self.lr
+        scheduler = ReduceLROnPlateau(optimizer, "min", self.factor, self.patience, min_lr=self.min_lr)
+        scheduler.best, scheduler.num_bad_epochs = self.best, self.waited
+        scheduler.step(loss)
+        self.lr, self.best, self.waited = optimizer.param_groups[0]["lr"], scheduler.best, scheduler.num_bad_epochs

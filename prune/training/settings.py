@@ -1,6 +1,9 @@
 """What a training may be told."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from prune.data.settings import CLASS_SETS, DataOptions
 from prune.errors import UserError
@@ -9,15 +12,21 @@ from prune.options import AMPS, DEVICES, LOSSES, SWITCH, check, option
 AUGMENTATIONS = ("full", "flips", "none")
 MONITORS = ("auto", "miou_crack", "miou", "miou_defects", "crack_iou", "crack_lt_iou_4", "loss")
 DEFAULT_MODEL = "deeplabv3_resnet101"
+ONE_START = ("resume", "force", "trust_pickle", "factory")
+"""What is said anew whenever a training starts: the last two let code run, which no stored setting may permit."""
+MAY_DIFFER = (*ONE_START, "workers", "cache", "threads", "device")
+"""What a resumed training may be told anew: where and how fast it runs."""
 
 
 @dataclass(frozen=True)
 class TrainSettings(DataOptions):
     """How a network is trained."""
 
-    model: str | None = option(None, f"network, see python -m prune models; none: {DEFAULT_MODEL}")
+    model: str | None = option(None, f"network, see python -m prune models; default: {DEFAULT_MODEL}")
     classes: str = option("auto", "what to learn; auto: what the labels hold", choices=("auto", *CLASS_SETS))
     weights: str = option("auto", "start from", choices=("auto", "coco", "imagenet", "none"))
+    load_pretrained_weights: str | None = option(None, "start a fresh network from the matching weights of this file")
+    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
     train_pruned_fully: bool = option(True, "with --pruned_model: train all layers, False trains the heads only")
     keep_feature_extract: bool = option(False, "freeze the backbone, batch norm included")
     epochs: int = option(100, "passes over the training data", low=1)
@@ -30,6 +39,8 @@ class TrainSettings(DataOptions):
     focal_gamma: float = option(2.0, "of the focal losses: larger = what is right already counts less", low=0)
     class_weights: str = option("none", "none, inverse, sqrt_inverse, crack=2 or one number per class")
     aux_weight: float = option(0.4, "weight of the auxiliary head's loss", low=0)
+    distill_weight: float = option(1.0, "with --teacher: weight of the distillation loss", low=0)
+    distill_temperature: float = option(2.0, "with --teacher: larger = softer class probabilities", low=0.01)
     optimizer: str = option("adamw", "optimizer", choices=("adam", "adamw", "sgd"))
     lr: float = option(5e-4, "peak learning rate", low=0)
     weight_decay: float = option(1e-4, "weight decay", low=0)
@@ -75,3 +86,22 @@ class TrainSettings(DataOptions):
     def warmup(self) -> float:
         """Epochs of warm-up: as given, else 1, and of a training of fewer than 10 epochs a tenth."""
         return min(1.0, self.epochs / 10) if self.warmup_epochs is None else self.warmup_epochs
+
+
+def stored_settings(run: Path) -> dict[str, Any]:
+    """The settings that a run was started with; empty when it has no complete epoch that could be resumed.
+
+    Args:
+        run: Its folder.
+
+    Raises:
+        UserError: when they cannot be read.
+    """
+    config = run / "config.json"
+    if not (run / "last.pth").is_file() or not config.is_file():
+        return {}
+    try:
+        stored = dict(json.loads(config.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"--resume: {config}: expected the settings of the run as JSON ({error})") from error
+    return {name: value for name, value in stored.items() if name not in ONE_START}

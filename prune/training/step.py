@@ -11,13 +11,14 @@ from prune.data.dataset import Batch
 from prune.errors import TrainingDiverged, UserError
 from prune.models import all_logits, mode
 from prune.number_format import NumberFormat
+from prune.training.distillation import Distillation
 from prune.training.losses import Loss
 from prune.training.settings import TrainSettings
 
 
 @dataclass
-class Stepper:
-    """Forward and backward pass on one batch, with autocast, memory format and the auxiliary loss.
+class TrainingStep:
+    """Forward and backward pass on one batch, with autocast, memory format, the auxiliary and the distillation loss.
 
     Args:
         model: Network on ``device``.
@@ -25,6 +26,7 @@ class Stepper:
         device: Where the batch goes.
         numbers: Autocast type, and memory format of the images.
         aux_weight: Weight of the auxiliary heads' losses.
+        distillation: Adds the loss of a student, None = there is no teacher.
     """
 
     model: nn.Module
@@ -32,6 +34,7 @@ class Stepper:
     device: torch.device
     numbers: NumberFormat = field(default_factory=NumberFormat)
     aux_weight: float = 0.4
+    distillation: Distillation | None = None
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """The training loss of a batch as a scalar with its graph; logits are float32 where the loss is taken."""
@@ -40,10 +43,13 @@ class Stepper:
         autocast = self.numbers.autocast
         with torch.autocast(self.device.type, autocast, enabled=autocast is not None):
             logits = all_logits(self.model, images)
+            taught = self.distillation.logits(images) if self.distillation else None
         total = self.loss(logits["out"].float(), label)
         for name, output in logits.items():
             if name != "out":
                 total = total + self.aux_weight * self.loss(output.float(), label)
+        if self.distillation is not None and taught is not None:
+            total = total + self.distillation.loss(logits["out"].float(), taught, label)
         return total
 
 
@@ -57,7 +63,7 @@ def make_optimizer(model: nn.Module, config: TrainSettings) -> torch.optim.Optim
 
 
 def train_one_epoch(
-    step: Stepper,
+    step: TrainingStep,
     batches: Iterable[Batch],
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
@@ -99,7 +105,7 @@ def _update(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.am
     optimizer.zero_grad(set_to_none=True)
 
 
-def batch_gradients(step: Stepper, batches: Iterable[Batch]) -> Iterator[None]:
+def batch_gradients(step: TrainingStep, batches: Iterable[Batch]) -> Iterator[None]:
     """Leave the gradient of the training loss of one labeled batch after the other in ``.grad`` and yield.
 
     The network is in evaluation mode while a gradient is taken: running batch-norm statistics stay as they are, dropout

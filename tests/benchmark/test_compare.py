@@ -8,37 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prune.benchmark.entries import open_contender, split_name
-from prune.benchmark.latency import Timing, throughput, time_predictors
-from prune.benchmark.machine import Peaks
+from prune.benchmark.compare import NAME_WIDTH, short_names
+from prune.benchmark.entries import open_network, split_name
+from prune.benchmark.peaks import Peaks
+from prune.benchmark.throughput import throughput
 from prune.cli import benchmark
 from prune.data.labels import S2DS
 from prune.inference.predictor import Card, Predictor
 from prune.report.charts import latency_chart
 from tests.cli.test_commands import error_of, tiny_model
-
-
-class Counting(Predictor):
-    """Notes its name at every pass."""
-
-    def __init__(self, name: str, log: list[tuple[str, tuple[int, ...]]], size: tuple[int, int] | None = None) -> None:
-        self.card, self.log = Card(name, Path(name), S2DS, size=size), log
-
-    def run(self, batch: np.ndarray) -> Any:
-        self.log.append((self.card.name, batch.shape))
-        return batch
-
-
-def test_contenders_take_turns_and_warm_up_passes_do_not_count() -> None:
-    log: list[tuple[str, tuple[int, ...]]] = []
-    predictors = {"a": Counting("a", log), "b": Counting("b", log, (8, 16))}
-    timed = time_predictors(predictors, (32, 48), 5, batch=2, warmup=1)
-    assert {name: len(t.milliseconds) for name, t in timed.items()} == {"a": 5, "b": 5}
-    # One pass of each to warm up; then, as they are fast, an untimed one before each that is timed.
-    assert len(log) == 2 + 5 * 4 and {log[0][0], log[1][0]} == {"a", "b"}
-    rounds = [[name for name, _ in log[i : i + 4]] for i in range(2, 22, 4)]
-    assert all(four in (["a", "a", "b", "b"], ["b", "b", "a", "a"]) for four in rounds)
-    assert dict(log) == {"a": (2, 3, 32, 48), "b": (2, 3, 8, 16)}
 
 
 class Sleeping(Predictor):
@@ -53,16 +31,9 @@ class Sleeping(Predictor):
 
 
 def test_throughput_adds_up_over_the_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prune.benchmark.latency.TURN_SECONDS", 0.1)
+    monkeypatch.setattr("prune.benchmark.throughput.TURN_SECONDS", 0.1)
     found = throughput({"one": [Sleeping()], "three": [Sleeping() for _ in range(3)]}, (8, 16), 3)
     assert 25 < found["one"] <= 50 and 2 * found["one"] < found["three"] <= 150
-
-
-def test_a_timing_is_its_median_with_an_interval() -> None:
-    timing = Timing((10.0, 11.0, 12.0, 13.0, 100.0))
-    assert timing.median == 12 and timing.p95 == pytest.approx(82.6)
-    low, high = timing.interval()
-    assert 10 <= low <= 12 <= high <= 100 and Timing((7.0,)).interval() == (7.0, 7.0)
 
 
 @pytest.fixture
@@ -81,7 +52,11 @@ def test_the_benchmark_of_two_networks_by_command(here: Path, capsys: pytest.Cap
     benchmark.main(["a", "b", "--size", "64", "--passes", "3", "--batch", "2", "--threads", "1"])
     said = capsys.readouterr().out
     assert "speed-up" in said and "1.00x" in said and "results/benchmarks/some_kind/latency.png" in said
-    assert "GMACs/s  % of peak" in said and "peak of this machine in GMACs/s: fp32 200 (" in said
+    assert (
+        "% of peak" in said
+        and max(map(len, said.splitlines())) <= 100
+        and "peak of this machine in GMACs/s: fp32 200 (" in said
+    )
     content = json.loads(Path("results/benchmarks/some_kind/latency.json").read_text())
     first, second = content["rows"]
     assert (first["name"], second["name"]) == ("a", "b") and content["machine"]["threads"] == 1
@@ -107,10 +82,17 @@ def test_the_benchmark_of_a_single_network(here: Path, capsys: pytest.CaptureFix
     assert Path("one.csv").is_file() and Path("one.png").is_file() and not Path("results/benchmarks").exists()
 
 
+def test_names_are_short_on_the_screen_and_stay_different() -> None:
+    assert short_names(["results/models/a.pth", "b.onnx:openvino"]) == ["a.pth", "b.onnx:openvino"]
+    assert short_names(["x/a.pth", "y/a.pth", "c.pth"]) == ["x/a.pth", "y/a.pth", "c.pth"]
+    (short,) = short_names(["results/exports/deeplabv3_resnet101_pruned_50_int8.onnx"])
+    assert len(short) <= NAME_WIDTH and short == "deeplabv3_r…0_int8.onnx"
+
+
 def test_ways_to_run_a_file(here: Path) -> None:
     tiny_model("a")
     assert split_name("a:bf16") == (Path("results/models/a.pth"), "bf16")
-    assert open_contender("a:bf16", 1).card.precision == "bf16"
+    assert open_network("a:bf16", 1).card.precision == "bf16"
 
 
 def test_mistakes_in_benchmarking(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,20 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from prune.benchmark.compare import ContestRow, with_shares
-from prune.benchmark.machine import (
-    NUMBERS,
-    Peaks,
-    PeakSettings,
-    cpu_kind,
-    gmacs_per_second,
-    has_bf16,
-    measure_peaks,
-    measured_machine,
-    peak_number,
-    share_of_peak,
-    stored_rows,
-)
+from prune.benchmark.compare import TimedNetwork, with_shares
+from prune.benchmark.cpu import cpu_kind, has_bf16
+from prune.benchmark.machine import gmacs_per_second, measured_machine, peak_number, share_of_peak, stored_rows
+from prune.benchmark.peaks import NUMBERS, Peaks, PeakSettings, measure_peaks
 
 PEAKS = {"fp32": 100.0, "bf16": None, "int8": 400.0}
 TINY = PeakSettings(rounds=2, matrix=16, pointwise=(8, 8), square=(8, 8), depth=2, copied_mib=1)
@@ -62,15 +52,15 @@ def test_a_share_is_the_rate_over_the_peak_of_the_own_number_format() -> None:
     ]
 
 
-def contest_row(precision: str, device: str, rate: float | None) -> ContestRow:
+def timed_row(precision: str, device: str, rate: float | None) -> TimedNetwork:
     """A row of which only precision, device and rate matter."""
     numbers = (10.0, 10.0, 10.0, 10.0, 100.0, 1.0, 100.0, 1.0, 1.0)
-    return ContestRow("a", "onnx", precision, "8x8", 1, *numbers, None, None, device, rate)
+    return TimedNetwork("a", "onnx", precision, "8x8", 1, *numbers, None, None, device, rate)
 
 
 def test_every_row_is_held_against_the_device_it_ran_on() -> None:
-    rows = [contest_row("fp32", "cpu", 80.0), contest_row("int8", "cpu", 80.0), contest_row("fp32", "GPU", 80.0)]
-    rows += [contest_row("fp32", "cpu", None), contest_row("fp32", "another GPU", 80.0)]
+    rows = [timed_row("fp32", "cpu", 80.0), timed_row("int8", "cpu", 80.0), timed_row("fp32", "GPU", 80.0)]
+    rows += [timed_row("fp32", "cpu", None), timed_row("fp32", "another GPU", 80.0)]
     shared = with_shares(rows, {"cpu": PEAKS, "GPU": {"fp32": 1000.0}})
     assert [row.share_of_peak for row in shared] == [0.8, 0.2, 0.08, None, None]
     assert rows[0].share_of_peak is None and shared[0].gmacs_per_second == 80.0

@@ -23,7 +23,7 @@ from prune.cli.train import TrainOptions
 from prune.models import build_model
 from prune.number_format import NumberFormat
 
-TINY = TrainingSpeed(crop_size=32, batch_size=2, repeats=1)
+TINY = TrainingSpeed(crop_size=32, batch_size=2, repeats=1, compiled=False)
 LOOPS = ["naive", "float32 channels_last", "bfloat16 channels_last", OWN, OWN_LOSS]
 
 

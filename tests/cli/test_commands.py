@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from prune.api import defaults
-from prune.cli import inference, inspect, prepare, prune, synthesize, test, train
+from prune.cli import defaults, inference, inspect, prepare, prune, synthesize, test, train
 from prune.data.find_split import find_split
 from prune.data.labels import S2DS, ClassSet
 from prune.errors import run
@@ -55,13 +54,13 @@ def test_the_whole_journey(data: Path, here: Path, capsys: pytest.CaptureFixture
         assert finished.returncode == 0, finished.stderr
         return finished.stdout
 
-    script("train_work.py", *TINY, "--epochs", 2, "--weights", "none")
+    script("train.py", *TINY, "--epochs", 2, "--weights", "none")
     said = script("torchvision_pruning.py", "--pruning_ratio", 50, "--importance_type", "Taylor", "--latency_size", 64)
     assert "parameters M" in said and "-7" in said and "share" not in said
     tune = [str(data / "train"), str(data / "val"), "tuned", "--pruned_model", "dense_taylor_50", *TINY]
     train.main([*tune, "--epochs", "1"])
-    script("test_work.py", "--use_pruned", "--latency_size", 64)
-    script("inference_work.py", "--image", data / "test/Images", "--mode", "overlay", "--save_figure", "True")
+    script("test.py", "--use_pruned", "--latency_size", 64)
+    script("inference.py", "--image", data / "test/Images", "--mode", "overlay", "--save_figure", "True")
     capsys.readouterr()
     inspect.main(["tuned"])
     card = capsys.readouterr().out
@@ -318,7 +317,7 @@ def test_a_sixty_megapixel_photograph_is_segmented_in_bounded_memory(here: Path)
     tiny_model()
     Image.fromarray(np.zeros((6000, 10000, 3), dtype=np.uint8)).save("large.png")
     words = ["--image", "large.png", "--mode", "save_mask", "--save_figure"]
-    finished = command("inference_work.py", *words, cwd=here, timeout=1200)
+    finished = command("inference.py", *words, cwd=here, timeout=1200)
     assert finished.returncode == 0, finished.stderr
     Image.MAX_IMAGE_PIXELS = None
     assert Image.open("results/figures/large_save_mask.png").size == (10000, 6000)
@@ -346,10 +345,10 @@ def test_small_commands(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     synthesize.main(["out", "--images", "3", "--size", "64", "--seed", "1"])
     assert "3 images (train 1, val 1, test 1) in out" in capsys.readouterr().out
     assert "expected a folder to write to" in error_of(synthesize.main, [], capsys)
-    assert "no checkpoint in results/models: make one with python train_work.py" in error_of(inspect.main, [], capsys)
+    assert "no checkpoint in results/models: make one with python train.py" in error_of(inspect.main, [], capsys)
     finished = command("-m prune", "fly", cwd=here)
     assert finished.returncode == 2 and finished.stderr.startswith(
-        "error: unknown command 'fly': expected one of prepare"
+        "error: unknown command 'fly': expected one of train"
     )
 
 
@@ -408,7 +407,7 @@ def test_study_tabulates_every_criterion_and_goes_on_where_it_stopped(
     written = Path("results/studies/s/table.md").read_text()
     assert "crack ltIoU@4" in written and "verdict" in written
     assert "crack clDice 95 % low" in Path("results/studies/s/table.csv").read_text().splitlines()[0]
-    assert "train_work.py $DATA $DATA s_dense" in Path("results/studies/s/table.md").read_text()
+    assert "train.py $DATA $DATA s_dense" in Path("results/studies/s/table.md").read_text()
     assert Path("results/figures/s_comparison.png").exists()
     capsys.readouterr()
     study.main(words)

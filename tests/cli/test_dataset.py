@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from prune.api import dataset as command_work
 from prune.cli import dataset as command
 from prune.cli.dataset import DatasetOptions
 from prune.data.duplicates import LARGEST_DISTANCE, near_duplicates, perceptual_hashes, thumbnail
 from prune.data.find_split import find_split
 from prune.data.labels import CRACK, S2DS
+from prune.data.split_lists import write_lists
 from prune.errors import PartlyDone
 from prune.report.contact import COLUMNS, TILE, VIVID_CRACK, Section, contact_sheet, draw_tile, sheet_classes
 from tests.conftest import refused
@@ -204,10 +204,10 @@ def test_split_writes_lists_in_blocks_that_load_again(root: Path, capsys: pytest
 def test_lists_are_not_overwritten_and_not_empty(root: Path) -> None:
     split = find_split(root / "train", None)
     with refused("--split: of 6 images none is left for val"):
-        command_work.write_lists(split, (0.98, 0.01, 0.01))
+        write_lists(split, (0.98, 0.01, 0.01))
     (root / "train/test.txt").write_text("mine")
     with refused(r"test.txt exists already and is not overwritten"):
-        command_work.write_lists(split, (0.5, 0, 0.5))
+        write_lists(split, (0.5, 0, 0.5))
     assert sorted(f.name for f in (root / "train").glob("*.txt")) == ["test.txt"]
 
 

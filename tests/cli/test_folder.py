@@ -1,10 +1,11 @@
-"""A folder through ``inference_work.py``: the same pictures however many networks and threads work on them."""
+"""A folder through ``inference.py``: the same pictures however many networks and threads work on them."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from prune.api.evaluate import test as score
-from prune.api.predict import infer
+from prune import progress
+from prune.api.evaluate import evaluate
 from prune.benchmark import folder_speed
 from prune.cli import inference
-from prune.cli.inference import InferenceOptions
-from prune.cli.test import TestOptions
+from prune.cli.inference import InferenceOptions, infer
 from prune.data.labels import CRACK, S2DS
-from prune.deployment.export import Target, export
+from prune.deployment.export import export
+from prune.deployment.target import ExportTarget
 from prune.errors import run
 from prune.inference import replicas
 from prune.inference.load import load_predictor
@@ -29,6 +30,14 @@ from prune.report.figures import color_mask, overlay
 from prune.synthetic import draw_scene
 from tests.conftest import ROOT, refused
 
+
+@pytest.fixture(autouse=True)
+def _lines_are_shown() -> Iterator[None]:
+    progress.show()
+    yield
+    progress.show(False)
+
+
 SIZES = [(64, 64), (40, 90), (33, 64), (200, 31), (64, 64), (5, 7), (96, 96), (64, 80)]
 
 
@@ -37,7 +46,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The microscopic network as ONNX; it predicts several classes."""
     torch.manual_seed(0)
     network = Network(build_model("deeplabv3_tiny", 7, auxiliary=False).eval(), "deeplabv3_tiny", S2DS)
-    return export(network, Target("onnx"), tmp_path_factory.mktemp("onnx") / "tiny.onnx")
+    return export(network, ExportTarget("onnx"), tmp_path_factory.mktemp("onnx") / "tiny.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +131,8 @@ def test_the_scores_of_an_export_do_not_depend_on_networks(
     exported: Path, data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(replicas, "ENOUGH", 3)
-    common = {"test_dir": str(data / "test"), "weights": (str(exported),), "latency_repeats": 0, "threads": 2}
     one, two, chosen = (
-        score(TestOptions(**common, networks=n, output=f"{n}.xlsx")).content  # type: ignore[arg-type]
-        for n in (1, 2, 0)
+        evaluate(exported, data / "test", latency_repeats=0, threads=2, networks=n).content for n in (1, 2, 0)
     )
     assert "running  2 networks of 1 thread\n" in capsys.readouterr().out
     for part in ("per_class", "crack", "per_image"):
@@ -158,7 +165,7 @@ def test_ctrl_c_stops_at_once_with_whole_files_only(exported: Path, here: Path) 
     words = ["--state_dict", exported, "--image", "photos", "--save_figure", "--output_dir", "out", "--networks", "2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "inference_work.py"), *map(str, words)],
+        [sys.executable, str(ROOT / "inference.py"), *map(str, words)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -187,3 +194,14 @@ def test_the_benchmark_makes_photographs_and_a_network_that_finds_some_cracks(
         ("folder of photographs: overlays as JPEG", "%", ">=", 70.0),
     ]
     assert all(figure.value > 0 and "6 JPEG of 96x64 px, hrsegnet_b16 ONNX INT8" in figure.detail for figure in figures)
+
+
+def test_without_save_figure_every_picture_is_shown_and_nothing_written(
+    exported: Path, photos: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str, tuple[int, ...]]] = []
+    monkeypatch.setattr("prune.report.figures.require_display", lambda: None)
+    monkeypatch.setattr("prune.report.figures.show", lambda picture, title: shown.append((title, picture.shape)))
+    inference.main(["--state_dict", str(exported), "--image", str(photos), "--mode", "overlay"])
+    assert shown == [(f"{number}.png", (*size, 3)) for number, size in enumerate(SIZES)]
+    assert list(here.iterdir()) == []

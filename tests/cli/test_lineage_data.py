@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from prune.api import defaults
-from prune.api.defaults import lineage_data, open_lineage_split
-from prune.cli import export, prune, train
+from prune.cli import defaults, export, prune, train
+from prune.cli.defaults import lineage_data, open_lineage_split
 from prune.data.labels import S2DS
 from prune.data.settings import DataOptions
 from prune.models import build_model
@@ -50,8 +49,8 @@ def test_a_list_of_names_stands_for_the_lists_beside_it(here: Path) -> None:
     make_data(Path("set"), (4, 1, 1), 32)
     for role, stems in (("train", "000\n001\n"), ("test", "002\n")):
         Path(f"set/train/{role}.txt").write_text(stems)
-    network = trained_on({"train_dir": "set/train/train_work.txt"})
-    assert folder_of(network, "train") == Path("set/train/train_work.txt")
+    network = trained_on({"train_dir": "set/train/train.txt"})
+    assert folder_of(network, "train") == Path("set/train/train.txt")
     assert folder_of(network, "test") == Path("set/train")
     split = open_lineage_split(DataOptions(), None, "test", network, "--data")
     assert [pair.stem for pair in split.pairs] == ["002"]

@@ -2,16 +2,19 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from prune.benchmark.networks import networks_speed, table
 from prune.cli import networks
-from prune.cli.networks import NetworksOptions
+from prune.cli.verbs import run_command
 from prune.report.network_charts import accuracy_over_cost, kept_scores, speed_chart
 from prune.studies import journal
 from prune.studies import networks as networks_work
+from prune.studies.settings import NetworksSettings
 from tests.conftest import refused
 
 WORDS = ["--models", "deeplabv3_tiny", "--epochs", "1", "--crop_size", "64", "--latency_size", "64", "--workers", "0"]
@@ -62,18 +65,17 @@ def test_one_network_is_trained_pruned_tested_exported_and_tabulated(
     assert capsys.readouterr().out.count("done before") == 6
 
 
-def test_a_step_runs_again_when_what_it_is_made_from_is_newer(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_runs_again_when_what_it_is_made_from_is_newer(here: Path) -> None:
     ran: list[str] = []
 
-    def verb(words: list[str]) -> None:
+    def verb(_: str, words: Sequence[str]) -> None:
         ran.append(words[0])
         Path(words[0]).write_text("made")
         os.utime(words[0], (len(ran), len(ran)))
 
-    monkeypatch.setattr(journal, "VERBS", {"train.py": verb, "test.py": verb})
     for expected in (["a.pth", "a.json", "a.onnx"], []):
         ran.clear()
-        notes = journal.Journal(Path("journal.json"), Path("data"))
+        notes = journal.Journal(Path("journal.json"), Path("data"), verb)
         notes.run(Path("a.pth"), "train.py", "a.pth", "a")
         notes.run(Path("a.json"), "test.py", "a.json", "a")
         notes.run(Path("a.onnx"), "test.py", "a.onnx", "a")
@@ -83,8 +85,29 @@ def test_a_step_runs_again_when_what_it_is_made_from_is_newer(here: Path, monkey
     assert ran == ["a.json"]
 
 
+def test_what_other_settings_made_is_not_replaced_silently(here: Path) -> None:
+    def verb(_: str, words: Sequence[str]) -> None:
+        Path(words[0]).write_text(" ".join(words))
+
+    def notes(force: bool = False) -> journal.Journal:
+        return journal.Journal(Path("journal.json"), Path("data"), verb, force=force)
+
+    notes().run(Path("a.pth"), "train.py", "a.pth", "--epochs", 1)
+    for again in (notes().run, notes().attempt):
+        with refused(
+            r"a.pth was made with other settings \(python train.py a.pth --epochs 1\): choose another NAME or"
+        ):
+            again(Path("a.pth"), "train.py", "a.pth", "--epochs", 2)
+    assert Path("a.pth").read_text() == "a.pth --epochs 1"
+    notes(force=True).run(Path("a.pth"), "train.py", "a.pth", "--epochs", 2)
+    assert Path("a.pth").read_text() == "a.pth --epochs 2 --force"
+    Path("a.pth").unlink()  # nothing is lost
+    notes().run(Path("a.pth"), "train.py", "a.pth", "--epochs", 3)
+    assert len(json.loads(Path("journal.json").read_text())) == 1
+
+
 def test_epochs_follow_from_the_cost_of_a_network() -> None:
-    config = NetworksOptions()
+    config = NetworksSettings()
     chosen = {
         name: networks_work.epochs_for(name, 560, config)
         for name in ("deeplabv3_resnet50", "hrsegnet_b64", "hrsegnet_b16")
@@ -92,12 +115,12 @@ def test_epochs_follow_from_the_cost_of_a_network() -> None:
     assert (
         chosen["deeplabv3_resnet50"] == 1 < chosen["hrsegnet_b64"] < chosen["hrsegnet_b16"] == networks_work.MOST_EPOCHS
     )
-    assert networks_work.epochs_for("deeplabv3_resnet101", 560, NetworksOptions(epochs=50)) == 50
+    assert networks_work.epochs_for("deeplabv3_resnet101", 560, NetworksSettings(epochs=50)) == 50
 
 
 def test_an_unknown_network_is_named_before_anything_runs(data: Path, here: Path) -> None:
     with refused("unknown network 'hrsegnet_b17', did you mean hrsegnet_b16"):
-        networks_work.networks(NetworksOptions(data=str(data), models="hrsegnet_b17"))
+        networks_work.networks(NetworksSettings(data=str(data), models="hrsegnet_b17"), run_command)
     assert not Path("results").exists()
 
 
@@ -110,17 +133,17 @@ def test_charts_take_networks_without_a_crack_score(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_speed_of_a_network_on_every_runtime(tmp_path: Path) -> None:
     # A torn file and the rows of another machine are replaced.
-    (tmp_path / "networks_work.json").write_text('{"rows": [{"name": "unet"}], "machine": {}}')
-    machine = {"device": "a", "cores": 2, "threads": 2, "system": "s", "python": "3", "kind": "avx2"}
+    (tmp_path / "networks.json").write_text('{"rows": [{"name": "unet"}], "machine": {}}')
+    machine: dict[str, Any] = {"device": "a", "cores": 2, "threads": 2, "system": "s", "python": "3", "kind": "avx2"}
     machine |= {"peaks": {"fp32": 100.0, "int8": 400.0}}
-    assert networks_speed(tmp_path / "networks_work.json", 1, ["deeplabv3_tiny"], machine) == []
-    rows = json.loads((tmp_path / "networks_work.json").read_text())["rows"]
+    assert networks_speed(tmp_path / "networks.json", 1, ["deeplabv3_tiny"], machine) == []
+    rows = json.loads((tmp_path / "networks.json").read_text())["rows"]
     assert len(rows) == 10 and rows[0]["speedup"] == 1 and {r["channel_ratio"] for r in rows} == {0, 0.5}
     for found in rows:
         assert (found["images_per_second_one_per_core"] is None) == (found["runtime"] == "pytorch")
         assert found["share_of_peak"] == pytest.approx(found["gmacs_per_second"] / machine["peaks"][found["precision"]])
-    networks_speed(tmp_path / "networks_work.json", 1, ["hrsegnet_b16"], machine)
-    both = json.loads((tmp_path / "networks_work.json").read_text())["rows"]
+    networks_speed(tmp_path / "networks.json", 1, ["hrsegnet_b16"], machine)
+    both = json.loads((tmp_path / "networks.json").read_text())["rows"]
     assert [row for row in both if row["name"] == "deeplabv3_tiny"] == rows and len(both) == 20
     partly = [row for row in both if (row["runtime"], row["name"]) != ("ncnn", "deeplabv3_tiny")]
     header, *lines = table(partly).splitlines()

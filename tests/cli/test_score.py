@@ -1,4 +1,4 @@
-"""Masks of any program scored by the command line: the same code and numbers as test_work.py, and its mistakes."""
+"""Masks of any program scored by the command line: the same code and numbers as test.py, and its mistakes."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def save(array: np.ndarray, file: Path) -> None:
 
 
 def scored(*words: object) -> dict[str, Any]:
-    score.main([str(word) for word in words])
+    score.main([*(str(word) for word in words), "--force"])
     return json.loads(Path("out.json").read_text())
 
 

@@ -1,4 +1,4 @@
-"""Every layout of the field through the one door, and every way it can be wrong."""
+"""Every layout of the field through one entry point, and every way it can be wrong."""
 
 import pickle
 from collections.abc import Callable, Sequence
@@ -6,19 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.conftest import refused
 from PIL import Image
 from scipy.io import savemat
 
 from prune.data import crackforest
 from prune.data.crackforest import CrackForestLabels, read_mat, read_seg
 from prune.data.dataset import SegmentationDataset, whole_images
-from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
 from prune.data.find_split import DATASETS, LAYOUTS, find_split, hold_out
+from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
 from prune.data.mask_files import label_files
 from prune.data.split import cut_in_blocks, in_order
 from prune.errors import UserError
-from tests.conftest import draw_label, write_pair
+from tests.conftest import draw_label, refused, write_pair
 
 SIZE = (24, 32)
 Writer = Callable[[Path, Sequence[str]], None]
@@ -171,8 +170,8 @@ def test_labels_are_joined_by_class_name(tmp_path: Path) -> None:
 def test_classes_without_anything_in_common_are_refused(tmp_path: Path) -> None:
     pair_of_folders(tmp_path, ["a"])
     foreign = ClassSet("foreign", ("class 0", "class 1"), ((0, 0, 0), (1, 1, 1)))
-    with pytest.raises(
-        UserError, match=r"data have the classes Background, Crack; .* found the classes class 0, class 1"
+    with refused(
+        r"data have the classes Background, Crack; .* found the classes class 0, class 1"
     ):
         find_split(tmp_path, foreign)
 
@@ -212,16 +211,16 @@ def test_masks_of_ids(tmp_path: Path) -> None:
     split = find_split(tmp_path, None)
     assert "ids 0 and 1" in split.describe()
     assert all(np.array_equal(split.read_label(p) == 1, crack_of(p.stem)) for p in split.pairs[:3])
-    write_mask(tmp_path / "masks/002.png", "002")  # not one of those sampled
+    write_mask(tmp_path / "masks/001.png", "001")  # not one of those sampled
     split = find_split(tmp_path, None)
-    with refused(r"002.png: expected ids 0 and 1 .* found the value 255"):
-        split.read_label(split.pairs[2])
+    with refused(r"001.png: expected ids 0 and 1 .* found the value 255"):
+        split.read_label(split.pairs[1])
 
 
 def test_ids_of_classes_and_mixed_spellings_are_no_masks_of_crack(tmp_path: Path) -> None:
     pair_of_folders(tmp_path, ["a", "b"], high=6)
-    with pytest.raises(
-        UserError, match="masks: expected masks of crack and background, found ids of s2ds: .*Labels_gr"
+    with refused(
+        "masks: expected masks of crack and background, found ids of s2ds: .*Labels_gr"
     ):
         find_split(tmp_path, None)
     write_image(tmp_path / "masks/b.png", 255 * crack_of("b").astype(np.uint8))
@@ -252,8 +251,8 @@ def test_black_masks_do_not_decide_how_crack_is_spelled(tmp_path: Path) -> None:
 
 def test_masks_that_would_all_read_as_empty_are_refused(tmp_path: Path) -> None:
     pair_of_folders(tmp_path, ["a", "b"], high=87)
-    with pytest.raises(
-        UserError, match="masks: expected masks with crack above 127, found no level above 87: give --mask_t"
+    with refused(
+        "masks: expected masks with crack above 127, found no level above 87: give --mask_t"
     ):
         find_split(tmp_path, None)
     split = find_split(tmp_path, None, threshold=40)
@@ -349,8 +348,8 @@ def test_a_forced_layout_says_what_it_expected_and_what_it_found(tmp_path: Path,
 def test_two_layouts_in_one_folder_are_ambiguous(tmp_path: Path) -> None:
     crack500(tmp_path, ["a"])
     pair_of_folders(tmp_path, ["b"])
-    with pytest.raises(
-        UserError, match=r"fits the layouts of crack500 \(.*\) and images_masks \(.*\): say which with --dataset"
+    with refused(
+        r"fits the layouts of crack500 \(.*\) and images_masks \(.*\): say which with --dataset"
     ):
         find_split(tmp_path, None)
     assert [p.stem for p in find_split(tmp_path, None, dataset="crack500").pairs] == ["a"]

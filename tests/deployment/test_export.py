@@ -18,8 +18,8 @@ from PIL import Image
 from prune.cli import compare, export, inference, test, train
 from prune.data.labels import CRACK, S2DS
 from prune.data.preprocessing import Preprocessing
-from prune.deployment.export import Target, metadata
 from prune.deployment.export import export as write_export
+from prune.deployment.target import ExportTarget, metadata
 from prune.errors import UserError
 from prune.inference.load import load_predictor
 from prune.inference.openvino import has_openvino_bf16
@@ -51,14 +51,16 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same network as an ONNX file for images of any size."""
-    return write_export(load_checkpoint(trained), Target("onnx"), tmp_path_factory.mktemp("exported") / "tiny.onnx")
+    return write_export(
+        load_checkpoint(trained), ExportTarget("onnx"), tmp_path_factory.mktemp("exported") / "tiny.onnx"
+    )
 
 
 @pytest.fixture(scope="module")
 def plain(trained: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Path]:
     """ONNX files by the size they take."""
     fixed = tmp_path_factory.mktemp("fixed") / "tiny.onnx"
-    return {None: exported, FIXED: write_export(load_checkpoint(trained), Target("onnx", size=FIXED), fixed)}
+    return {None: exported, FIXED: write_export(load_checkpoint(trained), ExportTarget("onnx", size=FIXED), fixed)}
 
 
 def photo(height: int = 70, width: int = 101) -> np.ndarray:
@@ -92,12 +94,12 @@ def test_every_runtime_gives_what_the_network_gives(
 ) -> None:
     # OpenVINO and INT8 start from the same ONNX file, and tracing is what takes the time.
     monkeypatch.setattr(
-        "prune.deployment.export._write_onnx", lambda _, target, file: shutil.copy(plain[target.size], file)
+        "prune.deployment.onnx.write_onnx", lambda _, target, file: shutil.copy(plain[target.size], file)
     )
     network = load_checkpoint(trained)
     photos = [np.array(Image.open(file)) for file in sorted((data / "train/Images").iterdir())]
     batches = [Preprocessing().normalize(np.tile(p, (1, 2, 1))[:64, :96]) for p in photos]
-    target = Target(runtime, precision, size)
+    target = ExportTarget(runtime, precision, size)
     file = write_export(network, target, tmp_path / f"tiny{target.suffix}", batches=batches)
     predictor = load_predictor(file, threads=1)
     card = predictor.card
@@ -117,13 +119,13 @@ def test_every_runtime_gives_what_the_network_gives(
 def test_exporting_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = Network(build_model("deeplabv3_tiny", 7).train(), "deeplabv3_tiny")
-    write_export(network, Target("pt2"), tmp_path / "a.pt2")
+    write_export(network, ExportTarget("pt2"), tmp_path / "a.pt2")
     assert network.model.training and network.auxiliary
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "pt2"])
 def test_the_class_map_can_be_made_inside_the_file(trained: Path, tmp_path: Path, runtime: str) -> None:
-    network, target = load_checkpoint(trained), Target(runtime, argmax=True)
+    network, target = load_checkpoint(trained), ExportTarget(runtime, argmax=True)
     file = write_export(network, target, tmp_path / f"a{target.suffix}")
     image = photo()
     expected = TorchPredictor(network, torch.device("cpu")).class_map(image)
@@ -133,7 +135,9 @@ def test_the_class_map_can_be_made_inside_the_file(trained: Path, tmp_path: Path
 
 def test_the_graph_is_folded_and_holds_what_tensorrt_documents(trained: Path, exported: Path, tmp_path: Path) -> None:
     batches = [Preprocessing().normalize(photo(64, 64))]
-    quantized = write_export(load_checkpoint(trained), Target("onnx", "int8"), tmp_path / "int8.onnx", batches=batches)
+    quantized = write_export(
+        load_checkpoint(trained), ExportTarget("onnx", "int8"), tmp_path / "int8.onnx", batches=batches
+    )
     for precision, file in (("int8", quantized), ("fp32", exported)):
         model = onnx.load(str(file))
         operators = {node.op_type for node in model.graph.node}
@@ -230,7 +234,9 @@ def test_mistakes_in_exporting(data: Path, here: Path, capsys: pytest.CaptureFix
 @pytest.fixture(scope="module")
 def for_ncnn(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same network for ncnn, for images of any size."""
-    return write_export(load_checkpoint(trained), Target("ncnn"), tmp_path_factory.mktemp("ncnn") / "a.ncnn.param")
+    return write_export(
+        load_checkpoint(trained), ExportTarget("ncnn"), tmp_path_factory.mktemp("ncnn") / "a.ncnn.param"
+    )
 
 
 def test_mistakes_with_ncnn(for_ncnn: Path, here: Path) -> None:
@@ -255,13 +261,13 @@ def test_mistakes_with_ncnn(for_ncnn: Path, here: Path) -> None:
     with refused(r"its weights b\.ncnn\.bin are missing"):
         load_predictor(file)
     with refused("ncnn files give logits"):
-        Target("ncnn", argmax=True)
+        ExportTarget("ncnn", argmax=True)
     unet = Network(UNet(2, widths=(8, 16)), "unet", CRACK)
     with refused("for images of any size: give the one --size"):
-        write_export(unet, Target("ncnn"), here / "unet.ncnn.param")
+        write_export(unet, ExportTarget("ncnn"), here / "unet.ncnn.param")
     assert not (here / "unet.ncnn.param").exists()
     for size in ((64, 96), (61, 90)):  # without and with padding
-        fixed = write_export(unet, Target("ncnn", size=size), here / "unet.ncnn.param")
+        fixed = write_export(unet, ExportTarget("ncnn", size=size), here / "unet.ncnn.param")
         batch = RNG.standard_normal((1, 3, *size)).astype(np.float32)
         expected = TorchPredictor(unet, torch.device("cpu")).run(batch).numpy()
         assert np.abs(load_predictor(fixed).run(batch) - expected).max() < 1e-4 * np.abs(expected).max() + 1e-5
@@ -299,7 +305,7 @@ class Blocker(importlib.abc.MetaPathFinder):
             raise ImportError(f"{{name}} is not on this box")
 sys.meta_path.insert(0, Blocker())
 sys.path.insert(0, {str(ROOT)!r})
-runpy.run_path({str(ROOT / "inference_work.py")!r}, run_name="__main__")
+runpy.run_path({str(ROOT / "inference.py")!r}, run_name="__main__")
 """
     Path("box.py").write_text(blocked)
     name = {"onnxruntime": exported.name, "ncnn": for_ncnn.name}[runtime]
@@ -320,7 +326,5 @@ def test_the_runtime_extra_installs_and_runs_in_a_clean_environment(exported: Pa
     listed = subprocess.run(["box/bin/pip", "list"], capture_output=True, text=True, check=True).stdout
     assert "torch" not in listed and "onnxruntime" in listed
     words = ["--state_dict", "tiny.onnx", "--image", str(data / "test/Images"), "--mode", "overlay", "--save_figure"]
-    finished = subprocess.run(
-        ["box/bin/python", str(ROOT / "inference_work.py"), *words], capture_output=True, text=True
-    )
+    finished = subprocess.run(["box/bin/python", str(ROOT / "inference.py"), *words], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr

@@ -66,7 +66,7 @@ def test_without_cracks_there_is_no_verdict() -> None:
 
 
 def compared(*words: object) -> dict[str, Any]:
-    compare.main([*map(str, words), "--output", "c.xlsx"])
+    compare.main([*map(str, words), "--output", "c.xlsx", "--force"])
     return json.loads(Path("c.json").read_text())
 
 
@@ -186,7 +186,7 @@ def test_less_than_whole_images_only_on_request_and_every_table_says_so(
     ]
     test.main(words)
     whole = json.loads(Path("a.json").read_text())
-    test.main([*words, "--resize", "128", "--crop", "100"])
+    test.main([*words, "--resize", "128", "--crop", "100", "--force"])
     content = json.loads(Path("a.json").read_text())
     assert whole["conditions"]["images"] == "whole images"
     assert content["conditions"]["images"] == "resized to 128 px on the longer side, central 100 px"
@@ -198,7 +198,7 @@ def test_less_than_whole_images_only_on_request_and_every_table_says_so(
     summary = book["Summary"]
     assert content["conditions"]["images"] in [cell.value for cell in summary["B"]]
     assert "scored   resized to 128 px on the longer side, central 100 px" in capsys.readouterr().out
-    test.main([*words, "--resize", "128"])
+    test.main([*words, "--resize", "128", "--force"])
     twice = json.loads(Path("a.json").read_text())["crack"]
     assert twice["length_px"]["label"]["value"] == pytest.approx(
         2 * whole["crack"]["length_px"]["label"]["value"], rel=0.05

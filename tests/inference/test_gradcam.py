@@ -18,8 +18,8 @@ from prune.cli.inference import InferenceOptions
 from prune.cli.verbs import parse
 from prune.data.labels import CRACK, S2DS, ClassSet
 from prune.data.preprocessing import Preprocessing
-from prune.deployment.export import Target
 from prune.deployment.export import export as write_export
+from prune.deployment.target import ExportTarget
 from prune.inference import gradcam
 from prune.inference import predictor as predict
 from prune.inference.gradcam import ASKED, cam_layer, class_heat, pixel_set, seg_grad_cam, shrink
@@ -309,7 +309,7 @@ def one_layer() -> Network:
 def test_exports_with_the_class_map_inside_have_no_probabilities(
     photos: Path, capsys: pytest.CaptureFixture[str], size: tuple[int, int] | None, runtime: str
 ) -> None:
-    file = write_export(one_layer(), Target(runtime, size=size, argmax=True), photos.parent / f"a.{runtime}")
+    file = write_export(one_layer(), ExportTarget(runtime, size=size, argmax=True), photos.parent / f"a.{runtime}")
     words = ["--state_dict", file, "--image", photos, "--save_figure", "--mode"]
     assert "found class ids or probabilities made inside" in error_of(inference.main, [*words, "probability"], capsys)
     message = f"a.{runtime}: expected a checkpoint (.pth): gradients are not in an export"
@@ -318,13 +318,13 @@ def test_exports_with_the_class_map_inside_have_no_probabilities(
 
 def test_an_export_gives_the_probabilities_of_the_network_without_pytorch(photos: Path) -> None:
     network = one_layer()
-    write_export(network, Target("onnx"), photos.parent / "a.onnx")
+    write_export(network, ExportTarget("onnx"), photos.parent / "a.onnx")
     words = ["--image", str(photos), "--mode", "probability", "--save_figure", "--output_dir", "box"]
     Path("box.py").write_text(
         "import runpy, sys\n"
         "sys.modules.update(dict.fromkeys(['torch', 'torchvision', 'scipy', 'matplotlib', 'tqdm']))\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
-        f"runpy.run_path({str(ROOT / 'inference_work.py')!r}, run_name='__main__')\n"
+        f"runpy.run_path({str(ROOT / 'inference.py')!r}, run_name='__main__')\n"
     )
     command = [sys.executable, "box.py", "--state_dict", "a.onnx", *words]
     finished = subprocess.run(command, capture_output=True, text=True)

@@ -15,8 +15,8 @@ from PIL import Image
 
 from prune.cli import inference
 from prune.data.labels import CRACK
-from prune.deployment.export import Target
 from prune.deployment.export import export as write_export
+from prune.deployment.target import ExportTarget
 from prune.errors import UserError
 from prune.inference.load import load_predictor
 from prune.inference.program import read_program
@@ -41,7 +41,7 @@ class Bomb:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     network = Network(UNet(len(CRACK), widths=(8, 16)).eval(), "unet", CRACK)
-    return write_export(network, Target("pt2"), tmp_path_factory.mktemp("pt2") / "net.pt2")
+    return write_export(network, ExportTarget("pt2"), tmp_path_factory.mktemp("pt2") / "net.pt2")
 
 
 def pickled(content: Any) -> bytes:
@@ -162,6 +162,6 @@ def test_a_program_gives_what_pytorch_s_loader_gives(exported: Path) -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_network_uses_known_operators_only(name: str, size: tuple[int, int] | None, tmp_path: Path) -> None:
     network = Network(build_model(name, 2, auxiliary=False).eval(), name, CRACK)
-    file = write_export(network, Target("pt2", size=size), tmp_path / "a.pt2")
+    file = write_export(network, ExportTarget("pt2", size=size), tmp_path / "a.pt2")
     image = np.zeros((*(size or (70, 90)), 3), np.uint8)
     assert np.isfinite(load_predictor(file).forward(image)).all()

@@ -14,12 +14,12 @@ import openvino
 import pytest
 import torch
 
-from prune.benchmark.entries import open_contender
+from prune.benchmark.entries import open_network
 from prune.cli import export
 from prune.cli import test as score
 from prune.data.labels import CRACK
-from prune.deployment.export import Target
 from prune.deployment.export import export as write_export
+from prune.deployment.target import ExportTarget
 from prune.errors import UserError
 from prune.hardware import exact_float32
 from prune.inference.load import load_predictor
@@ -54,11 +54,9 @@ def files(network: Network, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     with pytest.MonkeyPatch.context() as patch:
         for name in [*wanted, *(["openvino bf16"] if has_openvino_bf16() else [])]:
             runtime, precision = name.split()
-            target = Target(runtime, precision, (64, 96))
+            target = ExportTarget(runtime, precision, (64, 96))
             made[name] = write_export(network, target, folder / f"a_{precision}{target.suffix}", batches=[BATCH, BATCH])
-            patch.setattr(
-                "prune.deployment.export._write_onnx", lambda _, __, file: shutil.copy(made["onnx fp32"], file)
-            )
+            patch.setattr("prune.deployment.onnx.write_onnx", lambda _, __, file: shutil.copy(made["onnx fp32"], file))
     return made
 
 
@@ -84,7 +82,7 @@ def test_float32_files_agree_with_float64_within_round_off(network: Network, fil
         expected = exact(torch.from_numpy(BATCH).double())["out"].numpy()
     spread = expected.max() - expected.min()
     predictors = [load_predictor(file, threads=1) for name, file in files.items() if name.endswith("fp32")]
-    predictors += [open_contender(f"{files['onnx fp32']}:openvino", 1), TorchPredictor(network, torch.device("cpu"))]
+    predictors += [open_network(f"{files['onnx fp32']}:openvino", 1), TorchPredictor(network, torch.device("cpu"))]
     for predictor in predictors:
         found = predictor.to_numpy(predictor.run(BATCH))
         assert np.abs(found - expected).max() < ROUND_OFF * spread, predictor.card
@@ -101,7 +99,7 @@ def test_openvino_computes_float_layers_in_float32(precision: str, files: dict[s
 
 
 def test_openvino_runs_an_onnx_file_and_one_of_another_tool_in_float32(files: dict[str, Path], tmp_path: Path) -> None:
-    onnx = open_contender(f"{files['onnx fp32']}:openvino", 1)
+    onnx = open_network(f"{files['onnx fp32']}:openvino", 1)
     assert isinstance(onnx, OpenVinoPredictor) and not layer_numbers(onnx) & {"bf16", "f16"}
     model = openvino_core().read_model(str(files["openvino fp32"]))
     del model.rt_info[METADATA]
@@ -188,11 +186,9 @@ def test_quantizing_leaves_the_signal_stack_as_it_was(
         assert ctypes.CDLL(None).sigaltstack(None, stack) == 0
         return stack[0]
 
-    monkeypatch.setattr(
-        "prune.deployment.export._write_onnx", lambda _, __, file: shutil.copy(files["onnx fp32"], file)
-    )
+    monkeypatch.setattr("prune.deployment.onnx.write_onnx", lambda _, __, file: shutil.copy(files["onnx fp32"], file))
     before = signal_stack()
-    write_export(network, Target("openvino", "int8", (64, 96)), tmp_path / "a.xml", batches=[BATCH, BATCH])
+    write_export(network, ExportTarget("openvino", "int8", (64, 96)), tmp_path / "a.xml", batches=[BATCH, BATCH])
     assert signal_stack() == before
 
 
@@ -248,5 +244,5 @@ def test_weights_that_are_not_finite_are_not_exported(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"expected finite weights to export, found NaN or infinity in classifier\.4\.bias"
     ):
-        write_export(network, Target("pt2"), tmp_path / "a.pt2")
+        write_export(network, ExportTarget("pt2"), tmp_path / "a.pt2")
     assert not list(tmp_path.iterdir())

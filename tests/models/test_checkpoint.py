@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from prune.api.inspect import card
+from prune.api.inspect import inspect
 from prune.data.labels import S2DS, ClassSet
-from prune.errors import UserError
 from prune.models import all_logits, build_model
 from prune.models.checkpoint import (
     Network,
@@ -98,9 +97,7 @@ def test_tensors_larger_than_the_file_are_refused_before_they_take_memory(tmp_pa
         for written in ({**content, "state_dict": state | bomb}, state | bomb):
             for modern in (True, False):
                 torch.save(written, file, _use_new_zipfile_serialization=modern)
-                with pytest.raises(
-                    UserError, match="a.pth: expected at most the [0-9,]+ bytes of the file, found tensors of more"
-                ):
+                with refused("a.pth: expected at most the [0-9,]+ bytes of the file, found tensors of more"):
                     load_checkpoint(file)
 
 
@@ -109,9 +106,7 @@ def test_archives_that_unpack_to_more_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.pth") as plain, zipfile.ZipFile(tmp_path / "b.pth", "w") as packed:
         for entry in plain.infolist():
             packed.writestr(entry.filename, plain.read(entry), zipfile.ZIP_DEFLATED)
-    with pytest.raises(
-        UserError, match=r"b.pth: expected a checkpoint, found an archive of [0-9,]+ bytes that unpacks to 4,0"
-    ):
+    with refused(r"b.pth: expected a checkpoint, found an archive of [0-9,]+ bytes that unpacks to 4,0"):
         read_torch(tmp_path / "b.pth")
 
 
@@ -119,9 +114,7 @@ def test_tensors_without_stored_values_are_refused(tmp_path: Path) -> None:
     sparse = torch.sparse_coo_tensor([[0], [0]], [1.0], (1 << 30, 1 << 30), check_invariants=True)
     for tensor in (sparse, torch.empty(1 << 40, device="meta")):
         torch.save({"a": [{"weight": tensor}]}, tmp_path / "a.pth")
-        with pytest.raises(
-            UserError, match="a.pth: expected plain tensors, found a sparse, quantized or empty one, weight"
-        ):
+        with refused("a.pth: expected plain tensors, found a sparse, quantized or empty one, weight"):
             read_torch(tmp_path / "a.pth")
 
 
@@ -181,9 +174,7 @@ def test_a_pickle_is_refused_and_does_not_run(here: Path) -> None:
 
 def test_a_whole_module_is_refused_with_the_way_out_and_opens_when_trusted(tmp_path: Path) -> None:
     torch.save(nn.Conv2d(1, 1, 1), tmp_path / "module.pth")
-    with pytest.raises(
-        UserError, match=r"--trust_pickle, or save its weights .* torch.save\(model.state_dict\(\), FILE\)"
-    ):
+    with refused(r"--trust_pickle, or save its weights .* torch.save\(model.state_dict\(\), FILE\)"):
         load_checkpoint(tmp_path / "module.pth")
     assert isinstance(read_torch(tmp_path / "module.pth", trust_pickle=True), nn.Conv2d)
 
@@ -240,9 +231,7 @@ def test_a_plain_torchvision_state_dict_loads(tmp_path: Path) -> None:
 
 
 def test_the_newest_fitting_file_is_found(here: Path) -> None:
-    with pytest.raises(
-        UserError, match="no pruned checkpoint in results/models: make one with python torchvision_pruning.py"
-    ):
+    with refused("no pruned checkpoint in results/models: make one with python torchvision_pruning.py"):
         newest_model(pruned=True)
     dense = Network(build_model("deeplabv3_tiny", 7), "deeplabv3_tiny")
     for number, (name, network) in enumerate((("old", pruned_network()), ("new", dense))):
@@ -255,7 +244,7 @@ def test_the_newest_fitting_file_is_found(here: Path) -> None:
 
 
 def test_the_card_says_what_a_file_is(tmp_path: Path) -> None:
-    text = card(load_checkpoint(save_checkpoint(pruned_network(), tmp_path / "a.pth")), layers=True)
+    text = str(inspect(save_checkpoint(pruned_network(), tmp_path / "a.pth"), layers=True))
     for part in (
         "deeplabv3_tiny, auxiliary head, pruned",
         "6 Crack",

@@ -7,8 +7,8 @@ import torch
 import torch_pruning
 from torch import nn
 
-from prune.models import all_logits, build_model, without_auxiliary
-from prune.models.cost import count, measure_latency
+from prune.models import build_model, without_auxiliary
+from prune.models.cost import count
 from prune.models.freezing import freeze
 from prune.models.summary import describe, layer_rows
 from prune.pruning.pruner import prune_model
@@ -73,26 +73,3 @@ def test_count_leaves_the_network_alone() -> None:
     assert list(state) == list(model.state_dict())
     assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
     assert model.classifier.training and not model.backbone.training
-
-
-def test_latency_is_taken_in_turns_without_auxiliary_head_in_evaluation_mode() -> None:
-    turns: list[tuple[str, bool, bool]] = []
-    models = {"small": build_model("deeplabv3_tiny", 7), "other": build_model("deeplabv3_tiny", 7)}
-    for name, model in models.items():
-        model.register_forward_pre_hook(
-            lambda net, _, name=name: turns.append((name, net.training, net.aux_classifier is None))
-        )
-    measured = measure_latency(models, (64, 64), 2, CPU)
-    assert turns == [("small", False, True), ("other", False, True)] * 3
-    latency = measured["small"]
-    assert 0 < latency.median_ms <= latency.p95_ms
-    assert latency.repeats == 2 and latency.device and latency.threads == torch.get_num_threads()
-
-
-def test_a_measured_network_can_still_be_trained() -> None:
-    model: Any = build_model("deeplabv3_tiny", 7)
-    measure_latency({"network": model}, (64, 64), 1, CPU)
-    assert model.training and model.aux_classifier is not None
-    outputs = all_logits(model, torch.randn(2, 3, 64, 64)).values()
-    torch.stack([output.mean() for output in outputs]).sum().backward()
-    assert model.backbone.conv1.weight.grad is not None

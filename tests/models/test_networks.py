@@ -18,8 +18,8 @@ from torch import nn
 from prune.cli import prune, train
 from prune.data.dataset import Sample
 from prune.data.labels import CRACK
-from prune.deployment.export import Target
 from prune.deployment.export import export as write_export
+from prune.deployment.target import ExportTarget
 from prune.evaluation.evaluate import evaluate
 from prune.files import visible
 from prune.inference.load import load_predictor
@@ -44,7 +44,7 @@ from prune.pruning.pruner import Hooks, PruneOutcome, prune_model
 from prune.pruning.report import layer_widths
 from prune.pruning.settings import PruneSettings
 from prune.training.losses import make_loss
-from prune.training.step import Stepper, batch_gradients
+from prune.training.step import TrainingStep, batch_gradients
 from tests.cli.test_commands import error_of
 from tests.conftest import TENSORRT, refused
 
@@ -68,8 +68,8 @@ def need_package(name: str) -> None:
         pytest.importorskip("segmentation_models_pytorch")
 
 
-def stepper(model: nn.Module) -> Stepper:
-    return Stepper(model, make_loss("ce_dice"), CPU)
+def training_step(model: nn.Module) -> TrainingStep:
+    return TrainingStep(model, make_loss("ce_dice"), CPU)
 
 
 def fresh(name: str) -> nn.Module:
@@ -82,7 +82,7 @@ def fresh(name: str) -> nn.Module:
     for norm in norms:
         norm.momentum = 1.0  # Else features in evaluation mode grow from layer to layer, and no tolerance fits them.
     with mode(model, training=True):
-        stepper(model)(BATCH).backward()
+        training_step(model)(BATCH).backward()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return model.eval()
@@ -93,7 +93,7 @@ def pruned_copy(model: nn.Module, criterion: str, p_value: int = 1) -> tuple[nn.
     smaller = copy.deepcopy(model)
     config = PruneSettings(importance_type=criterion, p_value=p_value)
     quarter = BATCH[0][..., :32, :32], BATCH[1][..., :32, :32]
-    gradients = functools.partial(batch_gradients, stepper(smaller), [quarter])
+    gradients = functools.partial(batch_gradients, training_step(smaller), [quarter])
     return smaller, prune_model(smaller, config, Hooks(gradients))
 
 
@@ -149,13 +149,15 @@ def assert_runtimes_agree(model: nn.Module, name: str, folder: Path) -> None:
     """
     expected = logits(copy.deepcopy(model).double(), ODD.double())["out"].numpy()
     rounding = np.abs(logits(model)["out"].numpy() - expected).max()
-    file = write_export(Network(model, name, CRACK), Target("onnx"), folder / "network.onnx")
+    file = write_export(Network(model, name, CRACK), ExportTarget("onnx"), folder / "network.onnx")
     assert {node.op_type for node in onnx.load(str(file)).graph.node} <= TENSORRT
     with pytest.MonkeyPatch.context() as patch:
         # OpenVINO starts from the same ONNX file, and tracing is what takes the time.
-        patch.setattr("prune.deployment.export._write_onnx", lambda network, target, copied: shutil.copy(file, copied))
-        write_export(Network(model, name, CRACK), Target("openvino"), folder / "network.xml")
-    write_export(Network(model, name, CRACK), Target("ncnn", size=tuple(ODD.shape[2:])), folder / "network.ncnn.param")
+        patch.setattr("prune.deployment.onnx.write_onnx", lambda network, target, copied: shutil.copy(file, copied))
+        write_export(Network(model, name, CRACK), ExportTarget("openvino"), folder / "network.xml")
+    write_export(
+        Network(model, name, CRACK), ExportTarget("ncnn", size=tuple(ODD.shape[2:])), folder / "network.ncnn.param"
+    )
     for runtime in ("onnx", "xml", "ncnn.param"):
         found = load_predictor(folder / f"network.{runtime}", threads=1).run(ODD.numpy())
         assert found.shape == expected.shape, runtime
@@ -295,7 +297,7 @@ def test_a_pruned_network_runs_alike_on_other_runtimes(
 def test_an_hrsegnet_in_int8_stays_close(tmp_path: Path) -> None:
     model = pruned_copy(fresh("hrsegnet_b16"), "Magnitude")[0]
     batches = [image[None].numpy() for image in BATCH[0]]
-    target = Target("onnx", "int8")
+    target = ExportTarget("onnx", "int8")
     file = write_export(Network(model, "hrsegnet_b16", CRACK), target, tmp_path / "a.onnx", batches=batches)
     found, expected = load_predictor(file, threads=1).run(batches[0]), logits(model, BATCH[0][:1])["out"].numpy()
     assert found.shape == expected.shape and np.abs(found - expected).mean() < 0.1 * expected.std()

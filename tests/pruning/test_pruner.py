@@ -14,7 +14,7 @@ from prune.models.freezing import freeze
 from prune.models.rebuild import rebuild
 from prune.pruning.pruner import Hooks, _Graph, flush_denormals, prune_model
 from prune.pruning.recalibrate import recalibrate_batch_norm
-from prune.pruning.report import Cost, LayerWidth, PruningReport
+from prune.pruning.report import LayerWidth, NetworkCost, PruningReport
 from prune.pruning.settings import PruneSettings
 from tests.conftest import refused
 
@@ -238,7 +238,7 @@ def test_a_pruned_network_is_rebuilt_bit_equal_from_its_state() -> None:
 def test_failures_are_loud() -> None:
     with refused(r"nothing shrank at --pruning_ratio 1: with --round_to 64"):
         prune_model(network(), settings(pruning_ratio=1, round_to=64))
-    with refused("Taylor needs labeled batches"):
+    with refused("--data: expected labeled images, which Taylor takes gradients on, found none"):
         prune_model(network(), settings(importance_type="Taylor"))
 
     def only_main_head() -> Iterator[None]:
@@ -334,7 +334,10 @@ def test_recalibration_reaches_frozen_batch_norms_and_leaves_them_frozen() -> No
 
 def test_the_report_tells_what_was_removed(tmp_path: Path) -> None:
     layers = [LayerWidth("a", "conv 3x3", 3, 3, 64, 32), LayerWidth("b", "conv 1x1", 64, 32, 7, 7)]
-    before, after = Cost(71, 4_000_000, 8_000_000_000, 16.0, 20.0), Cost(39, 1_008_000, 1_992_000_000, 4.0, 10.0)
+    before, after = (
+        NetworkCost(71, 4_000_000, 8_000_000_000, 16.0, 20.0),
+        NetworkCost(39, 1_008_000, 1_992_000_000, 4.0, 10.0),
+    )
     chosen = {"criterion": "L1", "pruning_ratio": 50.0, "allocation": "local", "iterative_steps": 1, "round_to": 8}
     report = PruningReport(chosen, before, after, layers, (512, 512))
     assert [(row[0], row[3]) for row in report.rows()] == [
@@ -355,7 +358,7 @@ def test_the_report_tells_what_was_removed(tmp_path: Path) -> None:
 
 
 def test_what_was_not_measured_is_left_out_of_the_report() -> None:
-    cost = Cost(71, 4_000_000, 8_000_000_000, 16.0, None)
+    cost = NetworkCost(71, 4_000_000, 8_000_000_000, 16.0, None)
     assert "latency ms" not in [row[0] for row in PruningReport({}, cost, cost, [], (64, 64)).rows()]
 
 

@@ -3,7 +3,7 @@
 import json
 import random
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from prune.api import budget as planning
-from prune.api.budget import Plan, plan
+from prune import progress
+from prune.api import prune as api_prune
 from prune.cli import prune
 from prune.errors import UserError
 from prune.models import build_model
@@ -20,20 +20,21 @@ from prune.models.checkpoint import Network, load_checkpoint
 from prune.models.cost import count
 from prune.models.freezing import freeze
 from prune.options import parse_amount
+from prune.pruning.plan import Plan, plan
 from prune.pruning.pruner import prune_model
-from prune.pruning.report import Cost, PruningReport, layer_widths
+from prune.pruning.report import NetworkCost, PruningReport, layer_widths
 from prune.pruning.settings import PruneSettings
 from prune.pruning.target_search import (
-    Budget,
+    CostTarget,
     DivisorTable,
     DivisorTiming,
-    Target,
+    TargetSearchResult,
     first_ratio,
+    medians_in_turns,
     search,
     search_measured,
-    time_in_turns,
 )
-from prune.pruning.width_estimate import Trials
+from prune.pruning.width_estimate import WidthEstimate
 from tests.cli.test_commands import error_of, tiny_model
 from tests.conftest import refused
 
@@ -50,12 +51,20 @@ RANDOM = [
 ]
 
 
-def macs(value: float) -> Target:
-    return Target("macs", "--target_macs X", value)
+@pytest.fixture
+def shown() -> Iterator[None]:
+    """What is told while work goes on is shown, as on the command line."""
+    progress.show()
+    yield
+    progress.show(False)
 
 
-def milliseconds(value: float) -> Target:
-    return Target("latency_ms", "--target_latency_ms X", value)
+def macs(value: float) -> CostTarget:
+    return CostTarget("macs", "--target_macs X", value)
+
+
+def milliseconds(value: float) -> CostTarget:
+    return CostTarget("latency_ms", "--target_latency_ms X", value)
 
 
 def tiny() -> Network:
@@ -137,7 +146,7 @@ def test_what_cannot_be_reached_is_refused_with_what_can() -> None:
 
     with pytest.raises(UserError) as below:
         search(cost, macs(1e8), 90, " with --round_to 8")
-    assert str(below.value) == (
+    assert below.value.message == (
         "--target_macs X: expected at least 500 M MACs (10.0% of the unpruned network), the smallest that "
         "--max_pruning_ratio 90 reaches with --round_to 8, found 100 M MACs"
     )
@@ -189,14 +198,14 @@ def test_a_lucky_measurement_does_not_win() -> None:
     assert found.ratio != 48 and found.value == pytest.approx(30, rel=0.1)
 
 
-def test_contenders_take_turns_and_medians_count() -> None:
+def test_measures_take_turns_and_medians_count() -> None:
     times = {1: iter([9.0, 1.0, 2.0]), 8: iter([3.0, 3.0, 30.0])}
     order: list[int] = []
 
     def clock(key: int) -> Callable[[], float]:
         return lambda: order.append(key) or next(times[key])  # type: ignore[func-returns-value]
 
-    assert time_in_turns({key: clock(key) for key in times}) == {1: 2.0, 8: 3.0}
+    assert medians_in_turns({key: clock(key) for key in times}) == {1: 2.0, 8: 3.0}
     assert order == [1, 8] * 3
 
 
@@ -238,25 +247,25 @@ def test_round_to_is_a_number_or_auto() -> None:
 
 
 @pytest.mark.parametrize(("ratio", "round_to", "steps"), [(37, 8, 1), (80, 1, 2)])
-def test_trials_have_the_widths_that_pruning_gives(ratio: int, round_to: int, steps: int) -> None:
+def test_estimates_have_the_widths_that_pruning_gives(ratio: int, round_to: int, steps: int) -> None:
     network = tiny()
     freeze(network.model.backbone)  # type: ignore[arg-type]
-    trials = Trials(network.model, SIZE)
-    layers, counts = trials.layers(ratio, round_to), trials.counts(ratio, round_to)
-    copied = trials.network(ratio, round_to)
+    estimate = WidthEstimate(network.model, SIZE)
+    layers, counts = estimate.layers(ratio, round_to), estimate.counts(ratio, round_to)
+    copied = estimate.network(ratio, round_to)
     dense = count(network.model, SIZE)
     prune_model(network.model, settings(pruning_ratio=ratio, round_to=round_to, iterative_steps=steps))
     assert layers == layer_widths(network.model) == layer_widths(copied)
     assert counts == count(network.model, SIZE) == count(copied, SIZE) != dense
-    assert trials.shrinks(ratio, round_to) and not trials.shrinks(0, round_to)
+    assert estimate.shrinks(ratio, round_to) and not estimate.shrinks(0, round_to)
 
 
-def test_trials_leave_the_network_alone() -> None:
+def test_estimates_leave_the_network_alone() -> None:
     network = toy()
     freeze(network.model.backbone)  # type: ignore[arg-type]
     before = {name: tensor.clone() for name, tensor in network.model.state_dict().items()}
     frozen = [p.requires_grad for p in network.model.parameters()]
-    plan(network, settings(target_latency_ms=50), weights_clock())
+    plan(network.model, settings(target_latency_ms=50), weights_clock())
     after = network.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before) and list(before) == list(after)
     assert [p.requires_grad for p in network.model.parameters()] == frozen
@@ -265,7 +274,7 @@ def test_trials_leave_the_network_alone() -> None:
 
 @pytest.mark.parametrize("flags", [{"target_macs": "40%"}, {"target_params": "25%"}])
 def test_targets_are_hit_with_whole_channels(flags: dict[str, str]) -> None:
-    found = plan(toy(), settings(round_to=1, **flags))
+    found = plan(toy().model, settings(round_to=1, **flags))
     assert found.budget is not None and abs(found.budget.miss_percent) < 3 and found.budget.hit
     assert found.budget.notes() == [] and found.config.target is None
     assert found.settings()["pruning_ratio"] == found.budget.ratio == found.config.pruning_ratio
@@ -274,8 +283,8 @@ def test_targets_are_hit_with_whole_channels(flags: dict[str, str]) -> None:
 
 def test_without_a_wish_nothing_is_searched() -> None:
     config = settings(pruning_ratio=30)
-    assert plan(toy(), config) == Plan(config)
-    assert plan(toy(), settings(pruning_ratio=0, round_to="auto")).config.round_to == 8
+    assert plan(toy().model, config) == Plan(config)
+    assert plan(toy().model, settings(pruning_ratio=0, round_to="auto")).config.round_to == 8
 
 
 def test_latency_is_hit_by_the_measure_that_is_handed_in() -> None:
@@ -287,7 +296,7 @@ def test_latency_is_hit_by_the_measure_that_is_handed_in() -> None:
         asked.append((size, runtime))
         return clock(model, size, runtime)
 
-    found = plan(network, settings(target_latency_ms=dense * 0.4, runtime="openvino", round_to=1), measure)
+    found = plan(network.model, settings(target_latency_ms=dense * 0.4, runtime="openvino", round_to=1), measure)
     assert found.budget is not None and found.budget.hit and set(asked) == {(SIZE, "openvino")} and len(asked) < 15
     prune_model(network.model, found.config)
     assert weights_clock()(network.model, SIZE, "") == pytest.approx(dense * 0.4, rel=0.1)
@@ -295,42 +304,49 @@ def test_latency_is_hit_by_the_measure_that_is_handed_in() -> None:
     assert found.disagreement(network.model) == []
 
 
+def test_a_latency_without_a_clock_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="expected a measure for a target latency"):
+        plan(toy().model, settings(target_latency_ms=5))
+
+
 def test_latency_that_nothing_reaches_is_refused() -> None:
     with refused("--target_latency_ms 0.001: expected at least .* ms .* --max_pruning_ratio 60"):
-        plan(toy(), settings(target_latency_ms=0.001, max_pruning_ratio=60), weights_clock())
+        plan(toy().model, settings(target_latency_ms=0.001, max_pruning_ratio=60), weights_clock())
     with refused("nothing shrinks up to --max_pruning_ratio 1 with --round_to 256"):
-        plan(toy(), settings(target_latency_ms=9, max_pruning_ratio=1, round_to=256), weights_clock())
+        plan(toy().model, settings(target_latency_ms=9, max_pruning_ratio=1, round_to=256), weights_clock())
 
 
-def test_round_to_auto_takes_the_fastest_divisor_and_shows_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_round_to_auto_takes_the_fastest_divisor_and_shows_the_table(
+    shown: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     def measure(model: nn.Module, size: tuple[int, int], runtime: str) -> float:
         width = model.backbone[0].out_channels  # type: ignore[index, union-attr]
         return 5.0 if width % 16 == 0 else 9.0
 
-    found = plan(toy(), settings(pruning_ratio=37, round_to="auto"), measure)
+    found = plan(toy().model, settings(pruning_ratio=37, round_to="auto"), measure)
     assert found.config.round_to == 16  # 63 % of 64 channels are 40, in multiples of 16 they are 48
     said = capsys.readouterr().out
     assert "round_to auto: pytorch at pruning ratio 37 %" in said and "taken: --round_to" in said
 
 
-def test_divisors_of_equal_widths_are_one_contender() -> None:
+def test_divisors_of_equal_widths_are_timed_once() -> None:
     calls: list[int] = []
 
     def measure(model: nn.Module, size: tuple[int, int], runtime: str) -> float:
         calls.append(count(model, size)[1])
         return 1.0
 
-    found = plan(toy(), settings(pruning_ratio=50, round_to="auto"), measure)
+    found = plan(toy().model, settings(pruning_ratio=50, round_to="auto"), measure)
     assert found.divisors is not None
     assert [row.divisors for row in found.divisors.rows] == [(1, 4, 8, 16), (32,)]
     assert len(calls) == 6 and found.config.divisor == 1
 
 
-def test_round_to_auto_together_with_a_target(capsys: pytest.CaptureFixture[str]) -> None:
+def test_round_to_auto_together_with_a_target(shown: None, capsys: pytest.CaptureFixture[str]) -> None:
     def measure(model: nn.Module, size: tuple[int, int], runtime: str) -> float:
         return 1.0 if model.backbone[0].out_channels % 4 == 0 else 2.0  # type: ignore[index, union-attr]
 
-    found = plan(toy(), settings(target_macs="45%", round_to="auto"), measure)
+    found = plan(toy().model, settings(target_macs="45%", round_to="auto"), measure)
     assert (
         found.budget is not None and found.divisors is not None and found.config.divisor == found.divisors.fastest == 4
     )
@@ -338,7 +354,6 @@ def test_round_to_auto_together_with_a_target(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_pytorch_runtime_measures_and_others_ask_the_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    from prune.benchmark import runtime_latency as module
 
     network = toy()
     other = toy().model
@@ -348,18 +363,18 @@ def test_the_pytorch_runtime_measures_and_others_ask_the_export(monkeypatch: pyt
         asked.append((network.model, network.architecture, size, runtime))
         return 7.0
 
-    monkeypatch.setattr(module, "runtime_latency", runtime_latency, raising=False)
-    measure = planning.measure_on(network, PruneSettings(device="cpu"))
+    monkeypatch.setattr(api_prune, "runtime_latency", runtime_latency)
+    measure = api_prune.measure_on(network, PruneSettings(device="cpu"))
     assert measure(other, SIZE, "pytorch") > 0 and not asked
     assert measure(other, SIZE, "onnx-int8") == 7 and asked == [(other, "toy", SIZE, "onnx-int8")]
 
 
 def test_a_missed_target_is_told_in_the_report(tmp_path: Path) -> None:
-    missed = Budget(macs(1e9), 1.1e9, 41.5, "that widths in multiples of 32 allow", None, ((41.5, 1.1e9),))
+    missed = TargetSearchResult(macs(1e9), 1.1e9, 41.5, "that widths in multiples of 32 allow", None, ((41.5, 1.1e9),))
     assert str(missed) == ("target   --target_macs X (1 G MACs): reached 1.1 G MACs, +10.0 %, at pruning ratio 41.5 %")
     note = "target missed by +10.0 %: 1.1 G MACs is the closest to 1 G MACs that widths in multiples of 32 allow"
     assert missed.notes() == [note] and not missed.hit
-    cost = Cost(71, 4_000_000, 8_000_000_000, 16.0, None)
+    cost = NetworkCost(71, 4_000_000, 8_000_000_000, 16.0, None)
     table = DivisorTable("pytorch", 41.5, [DivisorTiming((1, 4), 5, 2.0), DivisorTiming((8,), 5, 1.0)])
     chosen = {"criterion": "L1", "pruning_ratio": 41.5, "allocation": "local", "iterative_steps": 1, "round_to": 8}
     report = PruningReport(chosen, cost, cost, [], SIZE, notes=missed.notes(), budget=missed, divisors=table)
@@ -371,7 +386,7 @@ def test_a_missed_target_is_told_in_the_report(tmp_path: Path) -> None:
 
 def test_other_widths_than_searched_with_are_told() -> None:
     network = toy()
-    found = plan(network, settings(target_macs="40%"))
+    found = plan(network.model, settings(target_macs="40%"))
     [note] = found.disagreement(network.model)
     assert "layers got other widths than the search counted with, the first: backbone.0 (3, 64) instead of" in note
 
@@ -418,7 +433,7 @@ def test_a_command_line_says_what_is_closest_when_widths_are_too_coarse(
 def test_a_command_line_with_a_latency_and_round_to_auto(
     data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(planning, "measure_on", lambda network, config: weights_clock(0.01))
+    monkeypatch.setattr(api_prune, "measure_on", lambda network, config: weights_clock(0.01))
     tiny_model()
     words = ["--target_latency_ms", "2000", "--round_to", "auto", "--state_dict", "tiny", "--data_dir", str(data)]
     prune.main([*words, *RANDOM])

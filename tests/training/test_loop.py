@@ -1,10 +1,5 @@
 import csv
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,17 +9,15 @@ from prune.cli import prune
 from prune.cli.train import TrainOptions, train
 from prune.data.labels import S2DS, ClassSet
 from prune.errors import TrainingDiverged
-from prune.files import locked
 from prune.models import build_model, mode, without_auxiliary
 from prune.models.checkpoint import load_checkpoint
 from prune.models.freezing import freeze, unfreeze
 from prune.models.pretrained import initialize, load_matching
-from prune.studies.journal import Journal
 from prune.training import loop as fit
 from prune.training.loop import chosen_monitor, monitored
 from prune.training.schedule import Plateau, lr_factor
-from prune.training.step import Stepper
-from tests.conftest import ROOT, TINY, command, refused
+from prune.training.step import TrainingStep
+from tests.conftest import refused
 
 SMALL = {"model": "deeplabv3_tiny", "crop_size": 64, "batch_size": 4, "workers": 0, "weights": "none"}
 SMALL |= {"amp": "off", "channels_last": True}  # auto is measured, and may differ from training to training
@@ -41,74 +34,30 @@ def history(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_training_learns_and_leaves_its_files(data: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_learns_and_leaves_its_files(
+    data: Path, here: Path, shown: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = train(run(data, "a", epochs=6, lr=2e-3, warmup_epochs=0))
     rows = history("a")
     assert len(rows) == 6 and float(rows[-1]["train_loss"]) < 0.9 * float(rows[0]["train_loss"])
     assert rows[0]["val_iou_Crack"] != "" and 0 <= float(rows[0]["val_crack_lt_iou_4"]) <= 1
-    assert {f.name.split(".")[0] for f in result.folder.iterdir()} == {"config", "history", "last", "events", "curves"}
-    network = load_checkpoint(result.model)
+    assert {f.name.split(".")[0] for f in result.run.iterdir()} == {"config", "history", "last", "events", "curves"}
+    network = load_checkpoint(result.checkpoint)
     assert network.history()[0].startswith(f"train: on {data / 'train'}, epochs")
     assert "random weights" in capsys.readouterr().out
-
-
-def test_resumed_equals_uninterrupted(data: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train(run(data, "whole", epochs=4))
-    real, calls = fit.train_one_epoch, []
-
-    def interrupted(*arguments: object) -> float:
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(fit, "train_one_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="after 2 complete epochs, kept in results/runs/part/last.pth"):
-        train(run(data, "part", epochs=4))
-    monkeypatch.setattr(fit, "train_one_epoch", real)
-    train(run(data, "part", epochs=4, resume=True))
-    assert history("part") == history("whole")
-    states = [load_checkpoint(Path(f"results/models/{n}.pth")).model.state_dict() for n in ("part", "whole")]
-    assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
-
-
-def test_a_killed_run_resumes_to_the_same_history(data: Path, here: Path) -> None:
-    arguments = [str(data / "train"), str(data / "val")]
-    flags = [*TINY, "--epochs", "6", "--weights", "none"]
-    command("train.py", *arguments, "whole", *flags, cwd=here)
-    words = [sys.executable, str(ROOT / "train.py"), *arguments, "killed", *flags]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    process = subprocess.Popen(words, cwd=here, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.time() + 120
-    while time.time() < deadline and not (
-        Path("results/runs/killed/last.pth").exists() and len(history("killed")) >= 2
-    ):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert 2 <= len(history("killed")) < 6
-    finished = command("train.py", *arguments, "killed", *flags, "--resume", cwd=here)
-    assert finished.returncode == 0, finished.stderr
-    assert history("killed") == history("whole")
-
-
-def test_resume_refuses_other_settings(data: Path, here: Path) -> None:
-    train(run(data, "a", epochs=1))
-    with refused(r"--resume: --lr was 0.0005 when .*last.pth was made, found 0.1"):
-        train(run(data, "a", epochs=1, lr=0.1, resume=True))
 
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(
     data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = Stepper.__call__, []
+    real, calls = TrainingStep.__call__, []
 
-    def poisoned(self: Stepper, batch: object) -> torch.Tensor:
+    def poisoned(self: TrainingStep, batch: object) -> torch.Tensor:
         calls.append(1)
         loss = real(self, batch)  # type: ignore[arg-type]
         return loss * float("nan") if len(calls) == 4 else loss
 
-    monkeypatch.setattr(Stepper, "__call__", poisoned)
+    monkeypatch.setattr(TrainingStep, "__call__", poisoned)
     with pytest.raises(
         TrainingDiverged, match="epoch 2: the loss became nan in batch 2.*after 1 complete epochs, whose best is kept"
     ):
@@ -130,10 +79,10 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(
 def test_a_diverging_run_leaves_the_earlier_model_as_it_was(
     data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, value: float, message: str
 ) -> None:
-    model = train(run(data, "a", epochs=1)).model
+    model = train(run(data, "a", epochs=1)).checkpoint
     before = model.read_bytes()
 
-    def diverging(step: Stepper, *arguments: object) -> float:
+    def diverging(step: TrainingStep, *arguments: object) -> float:
         torch.nn.init.constant_(step.model.get_submodule("backbone.conv1").weight, value)
         for norm in (m for m in step.model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
             norm.weight.data.fill_(1e30)
@@ -150,70 +99,6 @@ def test_a_far_too_large_learning_rate_never_reaches_the_model_file(data: Path, 
     with refused("try a smaller --lr"):
         train(run(data, "a", **settings))
     assert not Path("results/models/a.pth").exists()
-
-
-def test_a_name_is_used_twice_only_when_told_to(data: Path, here: Path) -> None:
-    model = train(run(data, "a", epochs=1)).model
-    before = model.read_bytes()
-    refusal = (
-        "results/models/a.pth exists: choose another NAME, continue that run with --resume, or replace it with --force"
-    )
-    with refused(refusal):
-        train(run(data, "a", epochs=1, seed=1))
-    assert model.read_bytes() == before
-    result = train(run(data, "a", epochs=2, seed=1, force=True))
-    assert result.progress.epoch == 2 and len(history("a")) == 2 and model.read_bytes() != before
-    assert train(run(data, "a", epochs=2, seed=1, resume=True)).progress.epoch == 2
-    model.rename(model.with_name("b.pth"))
-    with refused("results/runs/a/last.pth exists: choose another NAME"):
-        train(run(data, "a", epochs=2, seed=1))
-    with refused("--resume: results/models/a.pth, the best epoch so far, is gone: .*--force"):
-        train(run(data, "a", epochs=2, seed=1, resume=True))
-    with refused("--resume: results/models/b.pth exists and .*b/last.pth does not: .*--force"):
-        train(run(data, "b", epochs=1, resume=True))
-
-
-def test_a_forced_run_that_is_interrupted_does_not_resume_the_one_it_replaced(
-    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train(run(data, "a", epochs=2))
-    real = fit.train_one_epoch
-
-    def interrupted(*arguments: object) -> float:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(fit, "train_one_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="interrupted in the first epoch"):
-        train(run(data, "a", epochs=3, force=True))
-    assert {file.name.split(".")[0] for file in Path("results/runs/a").iterdir()} == {"config", "events"}
-    monkeypatch.setattr(fit, "train_one_epoch", real)
-    assert train(run(data, "a", epochs=3, force=True, resume=True)).progress.epoch == 3
-
-
-def test_two_trainings_of_one_name_do_not_mix(data: Path, here: Path) -> None:
-    with locked(Path("results/models/a.pth")):
-        with refused("results/models/a.pth is being made by another process: wait for it or"):
-            train(run(data, "a", epochs=1))
-        with refused("results/models/a.pth is being made by another process"):
-            prune.main(["--model_name", "a", "--model", "deeplabv3_tiny", "--data_dir", str(data)])
-    assert not Path("results/models/a.pth").exists() and not Path("results/runs/a").exists()
-
-
-def test_a_journal_replaces_what_it_made_and_nothing_else(data: Path, here: Path) -> None:
-    model, notes = Path("results/models/a.pth"), Journal(Path("journal.json"), data)
-    words = [str(data), str(data), "a", *TINY, "--weights", "none", "--epochs"]
-    notes.run(model, "train.py", *words, 1)
-    first = model.read_bytes()
-    notes.run(model, "train.py", *words, 2)
-    assert len(history("a")) == 2 and model.read_bytes() != first
-    notes.steps[-1].pop("seconds")  # as if it had been killed: it is continued, and it was complete
-    notes.run(model, "train.py", *words, 2)
-    assert len(history("a")) == 2
-    model.unlink()
-    notes.run(model, "train.py", *words, 2)
-    assert model.exists()
-    with refused("results/models/a.pth exists: choose another NAME"):
-        Journal(Path("other.json"), data).run(model, "train.py", *words, 2)
 
 
 def test_the_best_epoch_is_chosen_by_all_classes_and_the_crack() -> None:
@@ -246,7 +131,7 @@ def test_the_first_epoch_that_sees_the_crack_beats_a_better_miou(
     monkeypatch.setattr(fit, "history_row", row)
     result = train(run(data, "a", epochs=3))
     assert result.progress.best_epoch == 1 and "miou_crack 0.3000" in str(result) and not result.warning
-    assert "warning" not in load_checkpoint(result.model).lineage[-1]["scores"]
+    assert "warning" not in load_checkpoint(result.checkpoint).lineage[-1]["scores"]
 
 
 def test_a_best_epoch_without_cracks_is_said_loudly(data: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +143,7 @@ def test_a_best_epoch_without_cracks_is_said_loudly(data: Path, here: Path, monk
         "WARNING  the best epoch finds no crack, none of 384 labeled pixels: train longer, or give the class more weight, "
         "--class_weights crack=10"
     )
-    network = load_checkpoint(result.model)
+    network = load_checkpoint(result.checkpoint)
     assert network.lineage[-1]["scores"]["warning"] == "finds no crack"
     assert network.history()[0].endswith("seed 0, finds no crack")
 
@@ -286,7 +171,7 @@ def test_early_stopping_ends_after_patience(data: Path, here: Path) -> None:
 def test_every_setting_runs(data: Path, here: Path, flags: dict[str, object]) -> None:
     if flags.get("amp") == "bf16":
         flags = {**flags, "crop_size": 32, "batch_size": 2}
-    assert train(run(data, "a", epochs=1, **flags)).model.exists()
+    assert train(run(data, "a", epochs=1, **flags)).checkpoint.exists()
 
 
 def test_finetuning_keeps_the_pruned_structure_and_can_train_the_heads_only(data: Path, here: Path) -> None:
@@ -363,9 +248,9 @@ def test_schedules_are_functions_of_the_step() -> None:
         "cosine", 52, 100, 4
     ) == pytest.approx(0.5)
     assert lr_factor("poly", 100, 100, 4) == 0 and lr_factor("constant", 99, 100, 0) == 1
-    plateau = Plateau(lr=1.0, patience=1)
+    plateau, optimizer = Plateau(lr=1.0, patience=1), torch.optim.SGD([torch.zeros(1)], 0.7)
     for loss in (1.0, 0.5, 0.6, 0.6, 0.4):
-        plateau.update(loss)
+        plateau.update(optimizer, loss)
     assert plateau.lr == pytest.approx(0.1) and plateau.best == 0.4
 
 

@@ -8,12 +8,11 @@ import pytest
 import torch
 
 from prune import number_format as module
-from prune.api import train
 from prune.cli import prune
 from prune.cli.inference import InferenceOptions
 from prune.cli.prune import PruneOptions
 from prune.cli.test import TestOptions
-from prune.cli.train import TrainOptions
+from prune.cli.train import TrainOptions, train
 from prune.cli.verbs import parse
 from prune.models.checkpoint import load_checkpoint
 from prune.models.torch_file import read_torch, write_torch
@@ -154,13 +153,13 @@ def test_the_switch_is_read_as_people_type_it(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_resumed_run_repeats_its_number_format(
-    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, shown: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from prune.training import loop as fit
 
     monkeypatch.setattr(module, "measured_speeds", fake(2.0, 0.1))
     auto = {"epochs": 2, "amp": "auto", "channels_last": "auto"}
-    train.train(run(data, "whole", **auto))
+    train(run(data, "whole", **auto))
     assert "numbers  float32 contiguous, measured 2.0x channels_last\n" in capsys.readouterr().out
     real, calls = fit.train_one_epoch, []
 
@@ -172,7 +171,7 @@ def test_a_resumed_run_repeats_its_number_format(
 
     monkeypatch.setattr(fit, "train_one_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train.train(run(data, "part", **auto))
+        train(run(data, "part", **auto))
     monkeypatch.setattr(fit, "train_one_epoch", real)
     record = {"autocast": "float32", "channels_last": False, "reason": "measured 2.0x channels_last"}
     record["threads"] = torch.get_num_threads()
@@ -180,7 +179,7 @@ def test_a_resumed_run_repeats_its_number_format(
 
     monkeypatch.setattr(module, "measured_speeds", fake(0.1, 9.0))  # as if on another CPU
     capsys.readouterr()
-    train.train(run(data, "part", **auto, resume=True))
+    train(run(data, "part", **auto, resume=True))
     text = "float32 contiguous, measured 2.0x channels_last; repeated from results/runs/part/last.pth"
     assert f"numbers  {text}\n" in capsys.readouterr().out
     assert history("part") == history("whole")

@@ -19,7 +19,7 @@ from prune.models.encoders import PREFIX
 from prune.models.pretrained import initialize
 from prune.pruning.recalibrate import recalibrate_batch_norm
 from prune.training.losses import make_loss
-from prune.training.step import Stepper, make_optimizer
+from prune.training.step import TrainingStep, make_optimizer
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -97,7 +97,7 @@ def test_a_network_learns_eight_photographs_by_heart(name: str, batches: dict[bo
     torch.manual_seed(0)
     model = build_model(name, len(CRACK))
     initialize(model, name, "none")
-    step = Stepper(model, make_loss("ce_dice"), torch.device("cpu"))
+    step = TrainingStep(model, make_loss("ce_dice"), torch.device("cpu"))
     optimizer = make_optimizer(model, TrainOptions(lr=LEARNING_RATE, weight_decay=0.0))
     model.train()
     scores: list[float] = []

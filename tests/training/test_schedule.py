@@ -5,23 +5,28 @@ from pathlib import Path
 import pytest
 import torch
 
-from prune.api.train import train
-from prune.cli.train import TrainOptions
-from prune.training.loop import history_row
+from prune.cli.train import TrainOptions, train
+from prune.training.history import history_row
 from prune.training.schedule import Plateau, lr_factor
+
+
+def some_optimizer(lr: float = 0.3) -> torch.optim.Optimizer:
+    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr)
 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(("lr", "patience", "factor", "min_lr"), [(1e-3, 5, 0.1, 1e-8), (0.1, 0, 0.5, 1e-3)])
 def test_plateau_equals_pytorch(seed: int, lr: float, patience: int, factor: float, min_lr: float) -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr)
+    """A scheduler that lives for the whole run, and ours, of which only six numbers are kept from epoch to epoch."""
+    optimizer, other = some_optimizer(lr), some_optimizer()
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "min", factor, patience, min_lr=min_lr)
     ours, draw = Plateau(lr, patience, factor, min_lr), random.Random(seed)
     loss, rates = 1.0, set()
     for _ in range(150):
         loss *= draw.choice([0.9, 0.99995, 1.0, 1.0, 1.02])
         theirs.step(loss)
-        ours.update(loss)
+        ours = Plateau(**vars(ours))
+        ours.update(other, loss)
         assert ours.lr == optimizer.param_groups[0]["lr"]
         rates.add(ours.lr)
     assert len(rates) > 2
@@ -29,19 +34,19 @@ def test_plateau_equals_pytorch(seed: int, lr: float, patience: int, factor: flo
 
 def test_a_loss_lower_by_less_than_the_threshold_is_none() -> None:
     plateau = Plateau(1.0, patience=0)
-    plateau.update(0.5)
-    plateau.update(0.5 - 1e-5)
+    plateau.update(some_optimizer(), 0.5)
+    plateau.update(some_optimizer(), 0.5 - 1e-5)
     assert (plateau.lr, plateau.best) == (pytest.approx(0.1), 0.5)
 
 
 def test_plateau_stops_at_the_lowest_rate_and_never_raises_it() -> None:
     plateau = Plateau(1e-5, patience=0, min_lr=1e-8)
     for _ in range(9):
-        plateau.update(1.0)
+        plateau.update(some_optimizer(), 1.0)
     assert plateau.lr == pytest.approx(1e-8, rel=1e-6, abs=0)
     raised = Plateau(1e-3, patience=0, min_lr=1.0)
     for _ in range(3):
-        raised.update(1.0)
+        raised.update(some_optimizer(), 1.0)
     assert raised.lr == 1e-3
 
 

@@ -1,0 +1,80 @@
+"""What an export can be told: runtimes, numbers, and the bounds a file has to keep; light enough for ``--help``."""
+
+from dataclasses import dataclass
+
+from prune.data.settings import DataOptions
+from prune.errors import UserError
+from prune.options import check, option
+
+FORMATS = {
+    "onnx": (".onnx", ("fp32", "int8")),
+    "openvino": (".xml", ("fp32", "bf16", "fp16", "int8")),
+    "ncnn": (".ncnn.param", ("fp32", "fp16")),
+    "pt2": (".pt2", ("fp32",)),
+}
+"""Suffix and precisions of every runtime."""
+AGREEMENT = {"fp32": 99.9, "bf16": 99.5, "fp16": 99.5, "int8": 95.0}
+"""Every precision with the percent of pixels that must keep their class."""
+SMALLEST = 32
+"""Shortest side in px of a size that a file is made for."""
+
+
+@dataclass(frozen=True)
+class ExportSettings(DataOptions):
+    """How a file is made, and what it has to keep of its network."""
+
+    precision: str = option(
+        "fp32",
+        "numbers in the file; bf16 (openvino) is computed in bfloat16 by CPUs that have it",
+        choices=tuple(AGREEMENT),
+    )
+    argmax: bool = option(False, "make the class map inside the file")
+    calibration_images: int = option(0, "photographs INT8 is calibrated with, 0 = up to 64", low=0)
+    parity_images: int = option(0, "test images the file is compared on, 0 = all", low=0)
+    max_drop: float | None = option(
+        None, "openvino int8: points the score may drop; sensitive layers stay in float", low=0
+    )
+    min_agreement: float | None = option(
+        None, "percent of pixels of equal class; default: 99.9, bf16 and fp16 99.5, int8 95", low=0
+    )
+    max_miou_drop: float = option(1.0, "points of mIoU the file may lose", low=0)
+    max_crack_drop: float = option(1.0, "points of crack ltIoU@4 the file may lose", low=0)
+    accept_unjudged: bool = option(
+        False, "accept a file whose cracks cannot be judged: no test image has a labeled one"
+    )
+    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+    threads: int = option(0, "CPU threads, 0 = all cores", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def agreement(self) -> float:
+        """Percent of pixels that must keep their class."""
+        return AGREEMENT[self.precision] if self.min_agreement is None else self.min_agreement
+
+
+def runtime_of(name: str) -> str | None:
+    """The runtime that files called so are for, None = of no runtime."""
+    return next((runtime for runtime, (suffix, _) in FORMATS.items() if name.endswith(suffix)), None)
+
+
+def fixed_size(argument: str, size: object) -> tuple[int, int] | None:
+    """Height and width in px that a file shall take, None = any.
+
+    Args:
+        argument: What names ``size``, for messages.
+        size: None, a whole number of px for both sides, or height and width.
+
+    Raises:
+        TypeError: for anything else.
+        UserError: for sides that are too short.
+    """
+    if size is None:
+        return None
+    pair = size if isinstance(size, (tuple, list)) else (size, size)
+    if len(pair) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) for side in pair):
+        raise TypeError(f"{argument}: expected None, px of both sides, or height and width in px, found {size!r}")
+    if min(pair) < SMALLEST:
+        raise UserError(f"--{argument}: expected at least {SMALLEST} px, found {' '.join(map(str, pair))}")
+    return pair[0], pair[1]

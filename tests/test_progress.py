@@ -1,0 +1,54 @@
+"""Lines and bars: silent in a library call, lines where they are asked for, bars on terminals only."""
+
+import io
+import sys
+from contextlib import redirect_stderr
+
+import pytest
+
+from prune import progress
+
+
+class Terminal(io.StringIO):
+    """A screen somebody watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(params=[Terminal, io.StringIO])
+def screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What standard error is: a terminal, or a file. Nothing is shown yet."""
+    monkeypatch.setattr(progress, "_shown", False)
+    return request.param()
+
+
+def work(screen: io.StringIO) -> None:
+    """Everything that tells how far it is."""
+    with redirect_stderr(screen):
+        assert list(progress.progress(range(3), "drawing")) == [0, 1, 2]
+        with progress.Bar(total=2, desc="steps") as bar:
+            bar.update(description="one", loss=0.5)
+            bar.write("a line")
+        progress.say("train", "8 images")
+        progress.tell("as it is")
+
+
+def test_a_library_call_is_silent(screen: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+    work(screen)
+    assert screen.getvalue() == "" and capsys.readouterr().out == ""
+
+
+def test_bars_appear_on_terminals_only(screen: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+    progress.show()
+    work(screen)
+    assert {"a line", "train    8 images", "as it is"} <= set(capsys.readouterr().out.splitlines())
+    assert ("drawing" in screen.getvalue()) == screen.isatty()
+    assert screen.isatty() or screen.getvalue() == ""
+
+
+def test_it_works_without_tqdm(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    progress.show()
+    work(screen)
+    assert screen.getvalue() == ""
