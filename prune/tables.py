@@ -98,6 +98,15 @@ def write_csv(header: Sequence[str], rows: Sequence[Row], path: Path) -> Path:
     Raises:
         UserError: when the file cannot be written.
     """
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([header, *_texts(rows)])
-    return write_text(path, buffer.getvalue())
+    return write_text(path, _csv_text(list(header), _texts(rows)))
+
+
+def _csv_text(header: list[str], texts: list[list[str]]) -> str:
+    """CSV by pandas; the same text by the standard library on an edge box, which has none."""
+    try:
+        import pandas
+    except ImportError:
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([header, *texts])
+        return buffer.getvalue()
+    return str(pandas.DataFrame(texts, columns=header, dtype=object).to_csv(index=False, lineterminator="\n"))

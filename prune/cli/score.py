@@ -33,9 +33,9 @@ class ScoreOptions(MaskSettings):
 
 
 def run(options: ScoreOptions) -> None:
-    """Score and print the table; without openpyxl only the JSON is written, unless a workbook was asked for."""
+    """Score and print the table; without openpyxl and pandas only the JSON is written, unless a workbook was asked for."""
     from prune.api.score import score
-    from prune.report.evaluation_result import has_openpyxl
+    from prune.report.evaluation_result import can_write_workbooks
 
     folders = Path(str(options.pred_dir)), Path(str(options.label_dir))
     output = Path(options.output) if options.output else METRICS / f"{folders[0].resolve().name}.xlsx"
@@ -44,13 +44,13 @@ def run(options: ScoreOptions) -> None:
         content = stored_result(output.with_suffix(".json"))
         stored = content.get("run", {}).get("arguments") if content else None
         require_same_settings(output.with_suffix(".json"), stored, asdict(options), "--output")
-    written = output if options.output or has_openpyxl() else None
+    written = output if options.output or can_write_workbooks() else None
     settings = fields_of(MaskSettings, options)
     result = score(
         *folders, probabilities=options.probabilities, workbook=written, arguments=asdict(options), **settings
     )
     if written is None:
-        say("note", "no workbook: openpyxl is not installed: pip install prune-crackseg[score]")
+        say("note", "no workbook: openpyxl and pandas are not installed: pip install prune-crackseg[score]")
         result.files.append(result.to_json(output.with_suffix(".json")))
     print(result)
 

@@ -7,7 +7,19 @@ from openpyxl.chart import Reference, ScatterChart, Series
 from openpyxl.worksheet.worksheet import Worksheet
 
 from prune.metrics.calibration import KINDS
-from prune.report.sheets import BOLD, COUNT, NOTE_FONT, SCORE, TWO_DECIMALS, finish, header, heat, put
+from prune.report.sheets import (
+    BOLD,
+    COUNT,
+    NOTE_FONT,
+    SCORE,
+    TWO_DECIMALS,
+    finish,
+    frame_of,
+    header,
+    heat,
+    put,
+    put_frame,
+)
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], Any]]
@@ -52,10 +64,10 @@ def image_columns(content: Mapping[str, Any]) -> list[Column]:
 
 def _rows(sheet: Worksheet, top: int, rows: Sequence[Sequence[Any]], style: str = SCORE) -> int:
     """Write rows from ``top`` on, the first cell bold; returns the row behind them."""
-    for number, (name, *values) in enumerate(rows, top):
-        put(sheet, number, 1, name).font = BOLD
-        for column, value in enumerate(values, 2):
-            put(sheet, number, column, value, style)
+    if not rows:
+        return top
+    frame = frame_of([str(column) for column in range(len(rows[0]))], rows)
+    put_frame(sheet, top, frame, ["", *[style] * (len(rows[0]) - 1)])
     return top + len(rows)
 
 
@@ -183,10 +195,9 @@ def measurement(sheet: Worksheet, content: Mapping[str, Any]) -> None:
     header(sheet, 9, ["Image", *(title for title, _, _ in columns)])
     sheet.row_dimensions[1].height, sheet.row_dimensions[9].height = 48, 62
     shown = [row for row in content["per_image"] if row["area_px"]["value"] or row["area_px"]["label"]]
-    for number, row in enumerate(shown, 10):
-        put(sheet, number, 1, row["image"]).font = BOLD
-        for column, (_, style, read) in enumerate(columns, 2):
-            put(sheet, number, column, read(row), style)
+    measured = ([row["image"], *(read(row) for _, _, read in columns)] for row in shown)
+    frame = frame_of(["Image", *(title for title, _, _ in columns)], measured)
+    put_frame(sheet, 10, frame, ["", *(style for _, style, _ in columns)])
     if shown:
         for letter in "EI":
             heat(sheet, f"{letter}10:{letter}{len(shown) + 9}", color="E06666")
@@ -214,17 +225,17 @@ def false_alarms(sheet: Worksheet, content: Mapping[str, Any]) -> None:
     )
     number = _rows(sheet, number, facts, COUNT)
     _note(sheet, number, "Blank: there is no crack-free image.")
-    header(sheet, number + 2, ["Crack-free image", "False crack px", "px per megapixel", "Components", "Length (px)"])
+    alarm_titles = ["Crack-free image", "False crack px", "px per megapixel", "Components", "Length (px)"]
+    header(sheet, number + 2, alarm_titles)
     counted, rows_by_image = content["statistics"]["crack"], {row["image"]: row for row in content["per_image"]}
     free = [i for i, flag in enumerate(counted["crack_free"]) if flag]
     images = content["statistics"]["images"]
-    for line, i in enumerate(sorted(free, key=lambda i: -counted["false_px"][i]), number + 3):
+    alarms = []
+    for i in sorted(free, key=lambda i: -counted["false_px"][i]):
         row, pixels = rows_by_image[images[i]], counted["scored_px"][i]
-        put(sheet, line, 1, images[i]).font = BOLD
         share = 1e6 * counted["false_px"][i] / pixels if pixels else None
-        for column, value in enumerate((counted["false_px"][i], share, row["components"]["value"]), 2):
-            put(sheet, line, column, value, COUNT)
-        put(sheet, line, 5, row["length_px"]["value"], TWO_DECIMALS)
+        alarms.append([images[i], counted["false_px"][i], share, row["components"]["value"], row["length_px"]["value"]])
+    put_frame(sheet, number + 3, frame_of(alarm_titles, alarms), ["", COUNT, COUNT, COUNT, TWO_DECIMALS])
     finish(sheet, "B2")
     sheet.column_dimensions["A"].width = 52
 
@@ -234,12 +245,8 @@ def calibration(sheet: Worksheet, content: Mapping[str, Any]) -> None:
     number = 1
     for kind, bins in content["calibration"].items():
         header(sheet, number, [f"From ({KINDS[kind]})", "to", "Pixels", "Mean confidence", "Frequency"])
-        for row in bins:
-            number += 1
-            values = ((row["low"], SCORE), (row["high"], SCORE), (row["pixels"], COUNT))
-            for column, (value, style) in enumerate(
-                (*values, (row["confidence"], SCORE), (row["frequency"], SCORE)), 1
-            ):
-                put(sheet, number, column, value, style)
-        number += 2
+        keys = {"low": SCORE, "high": SCORE, "pixels": COUNT, "confidence": SCORE, "frequency": SCORE}
+        frame = frame_of(list(keys), ([row[key] for key in keys] for row in bins))
+        put_frame(sheet, number + 1, frame, list(keys.values()), bold=0)
+        number += len(bins) + 2
     finish(sheet, "A2")

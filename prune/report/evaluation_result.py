@@ -133,16 +133,19 @@ def check_workbook(argument: str, path: object) -> Path:
     file = Path(path)
     if file.suffix != ".xlsx":
         raise UserError(f"--{argument}: expected a file name ending in .xlsx, found {str(file)!r}")
-    if not has_openpyxl():
-        raise UserError(f"{file}: needs openpyxl, which is not installed: pip install prune-crackseg[score]")
+    if not can_write_workbooks():
+        raise UserError(
+            f"{file}: needs openpyxl and pandas, which are not installed: pip install prune-crackseg[score]"
+        )
     check_writable(file.parent)
     return file
 
 
-def has_openpyxl() -> bool:
+def can_write_workbooks() -> bool:
     """Whether workbooks can be written; an edge box may do without."""
     try:
         import openpyxl  # noqa: F401
+        import pandas  # noqa: F401
     except ImportError:
         return False
     return True

@@ -1,8 +1,9 @@
 """Cells, headers, widths and colors: how every sheet of this project looks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pandas
 from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, Cell
 from openpyxl.formatting.rule import ColorScaleRule
@@ -50,6 +51,31 @@ def header(sheet: Worksheet, row: int, titles: Sequence[str]) -> None:
         cell.font, cell.fill, cell.border = HEADER_FONT, HEADER_FILL, THIN
         cell.alignment = Alignment(horizontal="center", vertical="center", wrap_text=True)
     sheet.row_dimensions[row].height = 32
+
+
+def frame_of(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> pandas.DataFrame:
+    """Rows of values as a data frame whose cells stay what they are: None blank, whole numbers whole."""
+    return pandas.DataFrame(list(rows), columns=list(titles), dtype=object)
+
+
+def put_frame(
+    sheet: Worksheet, top: int, frame: pandas.DataFrame, styles: Sequence[str], *, left: int = 1, bold: int = 1
+) -> None:
+    """Write the rows of a data frame from row ``top`` on, without its titles.
+
+    Args:
+        sheet: Where to.
+        top: Row of the first one, 1 = the first of the sheet.
+        frame: The values.
+        styles: Number format of each column, empty = none.
+        left: Column of the first value, 1 = A.
+        bold: How many of the first columns are bold.
+    """
+    for number, values in enumerate(frame.itertuples(index=False, name=None), top):
+        for column, (value, style) in enumerate(zip(values, styles, strict=True)):
+            cell = put(sheet, number, left + column, value, style)
+            if column < bold:
+                cell.font = BOLD
 
 
 def _shown_width(cell: Cell) -> int:

@@ -24,10 +24,12 @@ from prune.report.sheets import (
     THIN,
     TWO_DECIMALS,
     finish,
+    frame_of,
     header,
     heat,
     mark,
     put,
+    put_frame,
     storable,
     swatch,
 )
@@ -134,14 +136,21 @@ CLASS_COLUMNS: Sequence[tuple[str, str]] = (
 
 def _per_class(sheet: Worksheet, rows: Sequence[Mapping[str, Any]]) -> None:
     intervals = ["IoU 95 % low", "IoU 95 % high", "F1 95 % low", "F1 95 % high"]
-    header(sheet, 1, ["Color", "Class", *(title for title, _ in CLASS_COLUMNS), *intervals, "Support (px)"])
+    titles = ["Class", *(title for title, _ in CLASS_COLUMNS), *intervals, "Support (px)"]
+    values = (
+        [
+            row["class"],
+            *(row[k] for _, k in CLASS_COLUMNS),
+            *row["intervals"]["iou"],
+            *row["intervals"]["f1"],
+            row["support"],
+        ]
+        for row in rows
+    )
+    header(sheet, 1, ["Color", *titles])
+    put_frame(sheet, 2, frame_of(titles, values), ["", *[SCORE] * (len(titles) - 2), COUNT], left=2)
     for number, row in enumerate(rows, 2):
         swatch(sheet, number, 1, row["class"])
-        put(sheet, number, 2, row["class"]).font = BOLD
-        values = [row[key] for _, key in CLASS_COLUMNS] + [*row["intervals"]["iou"], *row["intervals"]["f1"]]
-        for column, value in enumerate(values, 3):
-            put(sheet, number, column, value, SCORE)
-        put(sheet, number, len(values) + 3, row["support"], COUNT)
     last = len(rows) + 1
     note = "Support: labeled pixels. Blank: neither labeled nor predicted, so there is no score."
     put(sheet, last + 2, 2, note).font = NOTE_FONT
@@ -164,15 +173,14 @@ def _matrix(sheet: Worksheet, top: int, classes: Sequence[str], values: Sequence
     sheet.row_dimensions[top + 1].height = 8
     for column, name in enumerate(classes, 3):
         swatch(sheet, top + 1, column, name)
-    for label, (name, row) in enumerate(zip(classes, values, strict=True)):
+    frame = frame_of(["label", *classes], ([name, *row] for name, row in zip(classes, values, strict=True)))
+    put_frame(sheet, top + 2, frame, ["", *[style] * len(classes)], left=2)
+    for label, name in enumerate(classes):
         number = top + 2 + label
         swatch(sheet, number, 1, name)
-        put(sheet, number, 2, name).font = BOLD
-        for predicted, value in enumerate(row):
-            cell = put(sheet, number, 3 + predicted, value, style)
-            cell.border = THIN
-            if predicted == label:
-                cell.font = BOLD
+        for column in range(3, 3 + len(classes)):
+            sheet.cell(number, column).border = THIN
+        sheet.cell(number, 3 + label).font = BOLD
 
 
 def _confusion(sheet: Worksheet, confusion: Mapping[str, Any]) -> None:
@@ -196,13 +204,13 @@ def _per_image(sheet: Worksheet, rows: Sequence[Mapping[str, Any]], content: Map
     classes, crack = content["confusion"]["classes"], crack_sheets.image_columns(content)
     styles = {"image": "", "width": COUNT, "height": COUNT, "pixel_accuracy": SCORE, "miou": SCORE, "loss": SCORE}
     titles = ["Image", "Width (px)", "Height (px)", "Pixel accuracy", "mIoU", "Loss (per pixel)"]
-    header(sheet, 1, [*titles, *(f"IoU {name}" for name in classes), *(title for title, _ in crack)])
-    for number, row in enumerate(rows, 2):
-        for column, (key, style) in enumerate(styles.items(), 1):
-            put(sheet, number, column, row[key], style)
-        values = [row["iou"].get(name) for name in classes] + [value_of(row) for _, value_of in crack]
-        for column, value in enumerate(values, len(styles) + 1):
-            put(sheet, number, column, value, SCORE)
+    titles += [*(f"IoU {name}" for name in classes), *(title for title, _ in crack)]
+    values = (
+        [*(row[key] for key in styles), *(row["iou"].get(name) for name in classes), *(read(row) for _, read in crack)]
+        for row in rows
+    )
+    header(sheet, 1, titles)
+    put_frame(sheet, 2, frame_of(titles, values), [*styles.values(), *[SCORE] * (len(classes) + len(crack))], bold=0)
     last = get_column_letter(len(styles) + len(classes) + len(crack))
     sheet.auto_filter.ref = f"A1:{last}{len(rows) + 1}"
     if rows:

@@ -194,11 +194,13 @@ def test_masks_are_scored_without_pytorch_and_without_a_spreadsheet_library(mask
     words = [sys.executable, "line.py", "score", "right", "labels"]
     finished = subprocess.run(words, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
-    assert "no workbook: openpyxl is not installed" in finished.stdout and "ltIoU @ 4 px" in finished.stdout
+    assert "no workbook: openpyxl and pandas are not installed" in finished.stdout and "ltIoU @ 4 px" in finished.stdout
     content = json.loads(Path("results/metrics/right.json").read_text())
     assert "torch" not in content["run"]["versions"] and content["run"]["machine"]["cores"]
     finished = subprocess.run([*words, "--output", "out.xlsx"], capture_output=True, text=True)
-    assert finished.returncode == 2 and "out.xlsx: needs openpyxl, which is not installed" in finished.stderr
+    assert (
+        finished.returncode == 2 and "out.xlsx: needs openpyxl and pandas, which are not installed" in finished.stderr
+    )
 
 
 def test_without_matplotlib_there_is_no_diagram(
