@@ -17,6 +17,8 @@ Config = TypeVar("Config")
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEVICES = "auto, cpu, cuda or cuda:N"
 CHECKPOINT_FLAGS = ("--state_dict", "--weights", "--checkpoint")
+TRUST_PICKLE = "read whole-module pickles; only for files you trust: they can run code"
+"""What ``--trust_pickle`` does."""
 FACTORY = "package.module:function a checkpoint of your own network names; it is called to rebuild it"
 """What ``--factory`` is."""
 SPELLINGS = {
@@ -36,6 +38,9 @@ METAVARS = {
     "factory": "MODULE:FUNCTION",
 }
 """What help calls the values of fields, where neither ``option`` says it nor the name ends in ``_dir`` or ``_name``."""
+PROTOCOLS = ("plain", "s2ds")
+AUGMENTATIONS = ("full", "flips", "none")
+WEIGHTS = ("auto", "coco", "imagenet", "none")
 LOSSES = ("ce", "bce", "focal", "dice", "ce_dice", "bce_dice", "focal_dice")
 AMPS = ("auto", "off", "bf16", "fp16")
 SWITCH = ("auto", True, False)

@@ -5,7 +5,8 @@ tqdm is installed; an edge box does without.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -16,6 +17,17 @@ def show(on: bool = True) -> None:
     """Show what library functions tell while they work, or stop showing it."""
     global _shown
     _shown = on
+
+
+@contextmanager
+def shown_or_not(on: bool) -> Iterator[None]:
+    """Show what library functions tell, or do not, inside the block."""
+    before = _shown
+    show(on)
+    try:
+        yield
+    finally:
+        show(before)
 
 
 def shown() -> bool:

@@ -1,7 +1,6 @@
 """``prune.dataset``: what a data set holds, what is wrong with it, and how it looks."""
 
 import html
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ from prune.data.sampling import evenly_spread
 from prune.data.settings import SurveySettings
 from prune.data.split_lists import split_folder
 from prune.data.survey import SplitFacts
-from prune.errors import UserError
 from prune.files import check_writable, write_json
 from prune.options import settings_from, with_settings
 from prune.progress import progress
@@ -57,28 +55,23 @@ class DatasetResult(FolderSurvey):
 
 
 @with_settings(SurveySettings)
-def dataset(
-    folder: str | Path, *, output: str | Path | None = None, force: bool = False, **settings: Any
-) -> DatasetResult:
+def dataset(folder: str | Path, *, output: str | Path | None = None, **settings: Any) -> DatasetResult:
     """Read every image and label of a data set once; look for problems and for duplicates across splits.
 
     Args:
         folder: Data folder, split folder or list of names, in any known layout.
         output: Folder to write dataset.json and contact.png into; None = write neither.
-        force: Replace what ``output`` holds of another data set, or of this one read in another way.
         settings: Fields of ``prune.data.settings.SurveySettings``: ``classes``, ``dataset`` (the layout),
             ``mask_threshold``, ``sheet`` (photographs on the contact sheet) and ``split`` (percents such as
             ``"70,10,20"``: write train.txt, val.txt and test.txt beside the images of a folder without splits).
 
     Raises:
         TypeError: for a folder that is no path, and an unknown argument.
-        UserError: when no split can be opened, lists cannot be written, or ``output`` holds another result.
+        UserError: when no split can be opened, or lists cannot be written.
     """
     if not isinstance(folder, (str, Path)):
         raise TypeError(f"folder: expected a path, found {type(folder).__name__}")
     how, root = settings_from(SurveySettings, "dataset", settings), Path(folder)
-    if output is not None:
-        _refuse_to_replace(Path(output) / "dataset.json", root, how, force)
     files = split_folder(root, how, how.shares) if how.split else []
     if output is not None:
         check_writable(Path(output))
@@ -90,23 +83,6 @@ def dataset(
     if how.sheet and any(split.images for split in result.facts.values()):
         files.append(save_image(result.contact_sheet(how.sheet), Path(output) / "contact.png"))
     return result
-
-
-def _refuse_to_replace(file: Path, root: Path, how: SurveySettings, force: bool) -> None:
-    """Raise ``UserError`` when ``file`` describes another data set, or this one read in another way, unless forced."""
-    if force or not file.is_file():
-        return
-    try:
-        earlier = json.loads(file.read_text(encoding="utf-8"))
-        folder, threshold = Path(earlier["folder"]), earlier["mask_threshold"]
-        held = {tuple(split["pixel_share"]) for split in earlier["splits"].values()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"--output: {file} is not of this program: name another folder or add --force") from None
-    asked = tuple(classes_called(how.classes).classes) if how.classes else None
-    if folder.resolve() != root.resolve():
-        raise UserError(f"--output: {file} describes {folder}: name another folder or add --force")
-    if threshold != how.mask_threshold or (asked and held != {asked}):
-        raise UserError(f"--output: {file} was read with other settings: name another folder or add --force")
 
 
 def _listing(what: str, messages: Sequence[str]) -> list[str]:

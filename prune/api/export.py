@@ -159,7 +159,7 @@ def export(
     """Export a network to another runtime and compare the file with it on labeled photographs.
 
     The file gets its name only when it keeps what the settings ask for; ``file`` + ``.json``, the report of the
-    comparison, is written in any case. Nothing else is written.
+    comparison, is written also when it does not. Nothing else is written.
 
     Args:
         model: A checkpoint, a model, a ``prune.models.checkpoint.Network`` or a ``torch.nn.Module``; it is not changed.

@@ -40,7 +40,7 @@ def load(
             (number format and memory format, see ``prune.inference.settings.LoadSettings``).
 
     Returns:
-        The model: ``model.predict("bridge.jpg")``, ``prune.evaluate(model, …)`` and so on.
+        The model, for ``model.predict("bridge.jpg")``, ``prune.evaluate(model, …)`` and so on.
 
     Raises:
         TypeError: for no path, an unknown argument or one of another type.

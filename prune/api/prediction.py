@@ -1,5 +1,6 @@
 """What a network sees on one photograph, as an object to look at, measure and write."""
 
+import html
 import io
 import math
 import os
@@ -84,6 +85,10 @@ class CrackMeasurement:
             f"{unit} (largest {scale * self.width_max_px:.3g} {unit}), {self.area_share:.2%} of the photograph, "
             f"direction {self.orientation:.0f} degrees"
         )
+
+    def _repr_html_(self) -> str:
+        """The sentence, for notebooks."""
+        return f"<p>{html.escape(str(self))}</p>"
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,7 +52,7 @@ class TrainResult:
 
     @property
     def history(self) -> list[Row]:
-        """One row per epoch: learning rate, losses and validation scores (0…1, None = absent class)."""
+        """One row per epoch with learning rate, losses and validation scores (0…1, None = absent class)."""
         return self.progress.history
 
     @property

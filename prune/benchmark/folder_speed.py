@@ -1,7 +1,5 @@
 """How close ``inference.py`` on a folder comes to the images per second of the network alone."""
 
-import contextlib
-import io
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,7 +25,7 @@ from prune.inference.metadata import thread_count
 from prune.inference.predictor import Predictor
 from prune.models import build_model
 from prune.models.checkpoint import Network
-from prune.progress import progress
+from prune.progress import progress, shown_or_not
 from prune.pruning.recalibrate import recalibrate_batch_norm
 from prune.synthetic import draw_scene
 
@@ -112,7 +110,7 @@ def alone(predictors: Sequence[Predictor], batches: Sequence[NDArray[np.float32]
 
 def folder_rate(job: Job, network: Path, photos: Path, output: Path) -> float:
     """Photographs per second of ``inference.py`` on a folder, loading and choosing the networks not counted."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with shown_or_not(False):
         result = predict(network, photos, mode=job.mode, output=output, format=job.format)
     return result.images / result.seconds
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from prune.benchmark.cpu import has_bf16
 from prune.hardware import has_torch
+from prune.inference.latency import time_in_turns
 from prune.inference.openvino import openvino_core, openvino_settings
-from prune.progress import progress
 
 NUMBERS = ("fp32", "bf16", "int8")
 """Number formats that a peak is measured in."""
@@ -183,8 +183,7 @@ def _numpy_copy_speed(settings: PeakSettings) -> float:
 def measure_peaks(threads: int, device: str = "cpu", settings: PeakSettings | None = None) -> Peaks:
     """Measure the peak rates and the memory bandwidth of a device: ten seconds on two cores.
 
-    Candidates take turns, in random order per round, so that a noisy machine disturbs all of them alike; each runs once
-    untimed before it is timed.
+    Candidates take turns, see ``time_in_turns``.
 
     Args:
         threads: CPU threads of OpenVINO; PyTorch uses those it was told to use.
@@ -194,16 +193,10 @@ def measure_peaks(threads: int, device: str = "cpu", settings: PeakSettings | No
     settings = settings or PeakSettings()
     others = _openvino_candidates(threads, settings) if device == "cpu" else []
     own = _torch_candidates(device, settings) if has_torch() else _numpy_candidates(settings)
-    candidates = [*own, *others]
-    seconds: list[list[float]] = [[] for _ in candidates]
-    rng = np.random.default_rng(0)
-    for _ in progress(range(settings.rounds), "peak of this machine", "round"):
-        for number in rng.permutation(len(candidates)).tolist():
-            candidates[number].run()
-            start = time.perf_counter()
-            candidates[number].run()
-            seconds[number].append(time.perf_counter() - start)
+    candidates = {f"{candidate.number} {candidate.name}": candidate for candidate in (*own, *others)}
+    passes = {name: candidate.run for name, candidate in candidates.items()}
+    timed = time_in_turns(passes, settings.rounds, label="peak of this machine")
     rates: dict[str, dict[str, float]] = {number: {} for number in NUMBERS}
-    for candidate, taken in zip(candidates, seconds, strict=True):
-        rates[candidate.number][candidate.name] = candidate.macs / median(taken) / 1e9
+    for name, candidate in candidates.items():
+        rates[candidate.number][candidate.name] = candidate.macs / timed[name].median / 1e6
     return Peaks(rates, _copy_speed(device, settings))

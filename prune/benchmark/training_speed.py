@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import torch
 from torch import nn
@@ -16,9 +15,9 @@ from prune.data.dataset import Batch, SegmentationDataset, checked, training_loa
 from prune.data.find_split import find_split
 from prune.data.transforms import Augmentation, training_transform
 from prune.errors import first_line
+from prune.inference.latency import time_in_turns
 from prune.models import all_logits, build_model
 from prune.number_format import REFERENCE, NumberFormat, measured_speeds, number_format
-from prune.progress import progress
 from prune.training.losses import make_loss
 from prune.training.settings import TrainSettings
 from prune.training.step import TrainingStep, make_optimizer, train_one_epoch
@@ -126,14 +125,8 @@ def own_step(model: nn.Module, batch: Batch, numbers: NumberFormat, config: Trai
 
 def seconds_in_turns(steps: Mapping[str, Step], rounds: int) -> dict[str, float]:
     """Median seconds of each step over ``rounds`` interleaved ones, after an untimed one."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for number in progress(range(rounds + 1), "training steps", "round"):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if number:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in seconds.items()}
+    timed = time_in_turns(steps, rounds, label="training steps")
+    return {name: found.median / 1e3 for name, found in timed.items()}
 
 
 def _loops(name: str, batch: Batch) -> tuple[dict[str, Step], nn.Module, tuple[str, ...]]:

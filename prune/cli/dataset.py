@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from prune.cli.outputs import FORCE, require_same_settings, stored_result
 from prune.cli.verbs import call
 from prune.data.settings import SurveySettings
 from prune.errors import PartlyDone
@@ -26,7 +27,25 @@ class DatasetOptions(SurveySettings):
         "folder of dataset.json and contact.png; default: results/datasets/<folder>",
         metavar="DIR",
     )
-    force: bool = option(False, "replace the result of another data set in the folder of --output")
+    force: bool = option(False, FORCE)
+
+
+def _require_same(file: Path, root: Path, options: DatasetOptions) -> None:
+    """Keep the result of another data set, or of this one read in another way, from being replaced."""
+    from prune.data.mask_files import classes_called
+
+    content = None if options.force else stored_result(file)
+    if content is None:
+        return
+    splits = list(dict(content.get("splits", {})).values())
+    stored = {
+        "folder": str(Path(str(content.get("folder"))).resolve()),
+        "mask_threshold": content.get("mask_threshold"),
+    }
+    stored |= {"classes": list(splits[0]["pixel_share"])} if splits else {}
+    now = {"folder": str(root.resolve()), "mask_threshold": options.mask_threshold}
+    now |= {"classes": list(classes_called(options.classes).classes)} if options.classes else {}
+    require_same_settings(file, stored, now, "--output")
 
 
 def run(options: DatasetOptions) -> None:
@@ -39,8 +58,9 @@ def run(options: DatasetOptions) -> None:
     from prune.cli.defaults import data_folder
 
     root = Path(options.folder) if options.folder else data_folder()
-    output = options.output or RESULTS / "datasets" / root.resolve().name.removesuffix(".txt")
-    result = dataset(root, output=output, force=options.force, **fields_of(SurveySettings, options))
+    output = Path(options.output or RESULTS / "datasets" / root.resolve().name.removesuffix(".txt"))
+    _require_same(output / "dataset.json", root, options)
+    result = dataset(root, output=output, **fields_of(SurveySettings, options))
     print(result)
     if result.problems:
         plural = "problem makes" if len(result.problems) == 1 else "problems make"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prune.data.find_split import Split, default_data, find_places, find_split
+from prune.data.find_split import Split, default_data, find_places
 from prune.data.labels import ClassSet
 from prune.data.settings import DataOptions
 from prune.data.split_folders import descend
@@ -73,10 +73,9 @@ def open_split(config: DataOptions, folder: str | Path | None, role: str, classe
     Raises:
         UserError: when they cannot be used.
     """
-    root = Path(folder) if folder else data_folder()
-    split = find_split(root, classes, dataset=config.dataset, role=role, threshold=config.mask_threshold)
-    print(f"{role:8} {len(split.pairs)} images in {split.folder}: {split.describe()}")
-    return split
+    from prune.api.inputs import opened_data
+
+    return opened_data("data", folder or data_folder(), role, classes, config)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from prune.cli.verbs import call
 from prune.data.settings import CLASS_SETS
-from prune.options import CHECKPOINT_FLAGS, FACTORY, check, option
+from prune.options import CHECKPOINT_FLAGS, FACTORY, TRUST_PICKLE, check, option
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class InspectOptions:
     )
     layers: bool = option(False, "list the width of every layer of a checkpoint")
     classes: str | None = option(None, "of an export made by another tool", choices=CLASS_SETS)
-    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+    trust_pickle: bool = option(False, TRUST_PICKLE)
     factory: str | None = option(None, FACTORY)
 
     def __post_init__(self) -> None:

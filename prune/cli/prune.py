@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from prune.cli.outputs import FORCE, require_same_settings, stored_result
 from prune.cli.verbs import call
 from prune.errors import UserError
 from prune.files import MODELS, PRUNING, check_writable, find_model, visible
-from prune.options import CHECKPOINT_FLAGS, option
+from prune.options import CHECKPOINT_FLAGS, FACTORY, TRUST_PICKLE, fields_of, option
 from prune.pruning.settings import PruneSettings
 
 if TYPE_CHECKING:  # imported only after the command line has been read
@@ -35,10 +35,8 @@ class PruneOptions(PruneSettings):
         aliases=("--data",),
     )
     force: bool = option(False, FORCE)
-    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
-    factory: str | None = option(
-        None, "package.module:function a checkpoint of somebody's own network names; it is called to rebuild it"
-    )
+    trust_pickle: bool = option(False, TRUST_PICKLE)
+    factory: str | None = option(None, FACTORY)
 
 
 def _named_network(options: PruneOptions) -> Network | None:
@@ -128,8 +126,8 @@ def run(options: PruneOptions) -> None:
     before = None if network.file else MODELS / f"{name}_before.pth"
     if before:
         _keep(network, split, options, before)
-    settings = {field.name: getattr(options, field.name) for field in fields(PruneSettings)}
-    own = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in {*settings, "factory"}}
+    settings = fields_of(PruneSettings, options)
+    own = {name: value for name, value in asdict(options).items() if name not in {*settings, "factory"}}
     file, report = MODELS / f"{name}.pth", PRUNING / f"{name}.json"
     print(prune(network, data=split, checkpoint=file, report=report, record=own, **settings))
     if before:

@@ -78,7 +78,7 @@ def _require_same(options: TestOptions, files: Sequence[Path], workbooks: Sequen
             }
             require_same_settings(json, stored, now | {"file": str(file)}, "--output")
     if len(files) > 1:
-        require_same_networks(comparison, [model_json.with_suffix(".json") for model_json in workbooks])
+        require_same_networks(comparison, [workbook.with_suffix(".json") for workbook in workbooks])
 
 
 def run(options: TestOptions) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prune.cli.verbs import call
 from prune.errors import UserError
 from prune.files import MODELS, RUNS
-from prune.options import FACTORY, option
+from prune.options import FACTORY, fields_of, option
 from prune.recipes import known_recipes
 from prune.training.settings import TrainSettings, stored_settings
 
@@ -63,7 +63,7 @@ def train(options: TrainOptions) -> TrainResult:
     from prune.cli.defaults import data_folder
     from prune.files import find_model
 
-    settings = {item.name: getattr(options, item.name) for item in dataclasses.fields(TrainSettings)}
+    settings = fields_of(TrainSettings, options)
     if options.load_pretrained_weights:
         settings["load_pretrained_weights"] = str(find_model(options.load_pretrained_weights))
     data = options.train_dir or str(data_folder())

@@ -138,14 +138,11 @@ def call(name: str, argv: Sequence[str] | None = None, prog: str = "") -> None:
     Raises:
         UserError: for anything the user can fix.
     """
-    verb, shown = VERBS[name], progress.shown()
+    verb = VERBS[name]
     with missing_packages_named(name):
         options: Any = parse(options_of(name), verb.description, argv, prog or verb.script or f"python -m prune {name}")
-        progress.show()
-        try:
+        with progress.shown_or_not(True):
             importlib.import_module(f"prune.cli.{name}").run(options)
-        finally:
-            progress.show(shown)
 
 
 def script(name: str) -> int:

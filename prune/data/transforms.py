@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional as F
 from prune.data.labels import IGNORE_INDEX
 from prune.data.preprocessing import Preprocessing
 from prune.errors import UserError
+from prune.options import AUGMENTATIONS
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Augmentation:
 
 
 _NO_FILTER: dict[str, float] = {"rotate": 0.0, "jitter": 0.0, "blur": 0.0, "noise": 0.0}
-_CHANGES: dict[str, dict[str, float]] = {"full": {}, "flips": _NO_FILTER, "none": {**_NO_FILTER, "flip": 0.0}}
+_CHANGES: dict[str, dict[str, float]] = dict(
+    zip(AUGMENTATIONS, ({}, _NO_FILTER, {**_NO_FILTER, "flip": 0.0}), strict=True)
+)
 
 
 def augmentation(kind: str, crop_size: int, scale: tuple[float, float], preprocessing: Preprocessing) -> Augmentation:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from prune.data.settings import DataOptions
 from prune.errors import UserError
-from prune.options import check, option
+from prune.options import TRUST_PICKLE, check, option
 
 FORMATS = {
     "onnx": (".onnx", ("fp32", "int8")),
@@ -42,7 +42,7 @@ class ExportSettings(DataOptions):
     accept_unjudged: bool = option(
         False, "accept a file whose cracks cannot be judged: no test image has a labeled one"
     )
-    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+    trust_pickle: bool = option(False, TRUST_PICKLE)
     threads: int = option(0, "CPU threads, 0 = all cores", low=0)
 
     def __post_init__(self) -> None:

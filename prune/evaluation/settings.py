@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from prune.data.settings import CLASS_SETS, DataOptions
 from prune.errors import UserError
-from prune.options import AMPS, DEVICES, SWITCH, check, option
+from prune.inference.settings import CopySettings, LoadSettings
+from prune.options import PROTOCOLS, check, option
 
 MAX_TOLERANCE = 64
 """Largest tolerance in px; the largest published one is 32."""
@@ -14,7 +15,7 @@ MAX_TOLERANCE = 64
 class ScoringSettings:
     """How masks are scored, whoever made them."""
 
-    protocol: str = option("plain", "s2ds leaves out a band along areal classes", choices=("plain", "s2ds"))
+    protocol: str = option("plain", "s2ds leaves out a band along areal classes", choices=PROTOCOLS)
     tolerances: tuple[int, ...] = option((0, 2, 4, 8), "of the line scores, in px")
     f1_tolerances: tuple[int, ...] = option((2, 5), "of the pixel F1, in px")
     boundary_px: int = option(2, "tolerance of boundary F1, band of boundary IoU, in px", low=1)
@@ -32,7 +33,7 @@ class ScoringSettings:
 
 
 @dataclass(frozen=True)
-class EvaluateSettings(ScoringSettings, DataOptions):
+class EvaluateSettings(ScoringSettings, LoadSettings, CopySettings, DataOptions):
     """How networks are scored on labeled images."""
 
     classes: str | None = option(None, "of an export made by another tool", choices=CLASS_SETS)
@@ -41,21 +42,9 @@ class EvaluateSettings(ScoringSettings, DataOptions):
     )
     crop: int = option(0, "score only the central square of this side in px, 0 = whole images", low=0)
     calibration: bool = option(False, "count confidences: expected calibration error and reliability diagram")
-    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
     latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)
     latency_repeats: int = option(5, "timed forward passes, 0 = do not measure", low=0)
-    amp: str = option("off", "autocast; auto: as train.py", choices=AMPS)
-    channels_last: bool | str = option(
-        "auto", "memory format channels_last; auto: yes, measured only with --amp auto", choices=SWITCH
-    )
-    device: str = option("auto", DEVICES)
-    threads: int = option(0, "CPU threads, 0 = all cores", low=0)
     workers: int = option(1, "processes that read, and as many that score; 0 = none", low=0)
-    networks: int = option(
-        0,
-        "copies of an export that share the threads, 0 = one, or one per thread if that is measured to be faster",
-        low=0,
-    )
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,14 @@ def _elapsed_ms(forward: Callable[[], object]) -> float:
 
 
 def time_in_turns(
-    passes: Mapping[str, Callable[[], object]], repeats: int, *, warmup: int = 1, rng: np.random.Generator | None = None
+    passes: Mapping[str, Callable[[], object]],
+    repeats: int,
+    *,
+    warmup: int = 1,
+    rng: np.random.Generator | None = None,
+    label: str = "measuring latency",
 ) -> dict[str, Timing]:
-    """Time the passes of several networks.
+    """Time the passes of several networks, or other work that is repeated.
 
     In every round each of them runs, in random order, so that a noisy machine disturbs all of them alike. Fast ones run
     once untimed before: the threads of the runtime before them may still be waiting busily for more work.
@@ -75,11 +80,12 @@ def time_in_turns(
         repeats: Timed rounds.
         warmup: Rounds before them.
         rng: Draws the orders, None = a new one.
+        label: What the progress bar says.
     """
     rng = rng or np.random.default_rng(0)
     times: dict[str, list[float]] = {name: [] for name in passes}
     fast = dict.fromkeys(passes, False)
-    for turn in progress(range(warmup + repeats), "measuring latency", "round"):
+    for turn in progress(range(warmup + repeats), label, "round"):
         for name in rng.permutation(list(passes)).tolist():
             if fast[name]:
                 passes[name]()

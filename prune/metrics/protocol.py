@@ -5,7 +5,6 @@ from numpy.typing import NDArray
 
 from prune.metrics.distance import within
 
-PROTOCOLS = ("plain", "s2ds")
 BAND_PX = 2
 """Radius of the disk the borders of areal classes are dilated by."""
 

@@ -66,7 +66,7 @@ class CompareResult:
         """Write the workbook and return its path.
 
         Raises:
-            UserError: for another ending than .xlsx, when it cannot be written, and without openpyxl.
+            UserError: for another ending than .xlsx, when it cannot be written, and without openpyxl and pandas.
         """
         file = check_workbook("path", path)
         from prune.report.comparison_sheets import write_comparison

@@ -72,7 +72,7 @@ class EvaluationResult:
         """Write the workbook and return its path.
 
         Raises:
-            UserError: for another ending than .xlsx, when it cannot be written, and without openpyxl.
+            UserError: for another ending than .xlsx, when it cannot be written, and without openpyxl and pandas.
         """
         from prune.report.workbook import write_workbook
 
@@ -126,7 +126,7 @@ def check_workbook(argument: str, path: object) -> Path:
 
     Raises:
         TypeError: for anything but str or Path.
-        UserError: for another ending than .xlsx, a folder nothing can be written into, and without openpyxl.
+        UserError: for another ending than .xlsx, a folder nothing can be written into, and without openpyxl and pandas.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{argument}: expected a path, found {path!r} ({type(path).__name__})")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from prune.data.settings import CLASS_SETS, DataOptions
 from prune.errors import UserError
 from prune.evaluation.settings import VerdictLimits
-from prune.options import check, option
+from prune.options import WEIGHTS, check, option
 from prune.pruning.settings import CRITERIA
 from prune.training.settings import DEFAULT_MODEL
 
@@ -26,7 +26,7 @@ class StudySettings(VerdictLimits, DataOptions):
     dense: str | None = option(None, "start from this checkpoint instead of training one", metavar="FILE")
     model: str = option(DEFAULT_MODEL, "network to train")
     classes: str = option("auto", "what to learn; auto: what the labels hold", choices=("auto", *CLASS_SETS))
-    weights: str = option("auto", "start from", choices=("auto", "coco", "imagenet", "none"))
+    weights: str = option("auto", "start from", choices=WEIGHTS)
     epochs: int = option(100, "of the dense network", low=1)
     finetune_epochs: int = option(30, "of every pruned network", low=1)
     batch_size: int = option(8, "crops per step", low=2)
@@ -62,7 +62,7 @@ class NetworksSettings(DataOptions):
     name: str = option("networks", "prefix of every model", positional=True)
     models: str = option("all", "networks separated by commas, or all")
     classes: str = option("crack", "what to learn", choices=CLASS_SETS)
-    weights: str = option("auto", "start from", choices=("auto", "coco", "imagenet", "none"))
+    weights: str = option("auto", "start from", choices=WEIGHTS)
     pruning_ratio: int = option(50, "percent of channels to remove by Taylor, 1 to 99", low=1)
     epochs: int = option(0, "of every network, 0 = as many as the budget allows", low=0)
     finetune_epochs: int = option(0, "of every pruned network, 0 = as many as of the dense one", low=0)

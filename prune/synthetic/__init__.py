@@ -1,5 +1,6 @@
 """S2DS-like photographs drawn from a seed: for demos, tests and trying things out before the real data are there."""
 
+import html
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,10 @@ class Summary:
         )
         drawn = ", ".join(f"{name} {count}" for name, count in self.counts.items())
         return f"{sum(self.counts.values())} images ({drawn}) in {self.folder}\n{shares}"
+
+    def _repr_html_(self) -> str:
+        """The same, for notebooks."""
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def split_counts(images: int) -> dict[str, int]:

@@ -7,9 +7,8 @@ from typing import Any
 
 from prune.data.settings import CLASS_SETS, DataOptions
 from prune.errors import UserError
-from prune.options import AMPS, DEVICES, LOSSES, SWITCH, check, option
+from prune.options import AMPS, AUGMENTATIONS, DEVICES, LOSSES, SWITCH, TRUST_PICKLE, WEIGHTS, check, option
 
-AUGMENTATIONS = ("full", "flips", "none")
 MONITORS = ("auto", "miou_crack", "miou", "miou_defects", "crack_iou", "crack_lt_iou_4", "loss")
 DEFAULT_MODEL = "deeplabv3_resnet101"
 ONE_START = ("resume", "force", "trust_pickle", "factory")
@@ -24,9 +23,9 @@ class TrainSettings(DataOptions):
 
     model: str | None = option(None, f"network, see python -m prune models; default: {DEFAULT_MODEL}")
     classes: str = option("auto", "what to learn; auto: what the labels hold", choices=("auto", *CLASS_SETS))
-    weights: str = option("auto", "start from", choices=("auto", "coco", "imagenet", "none"))
+    weights: str = option("auto", "start from", choices=WEIGHTS)
     load_pretrained_weights: str | None = option(None, "start a fresh network from the matching weights of this file")
-    trust_pickle: bool = option(False, "read whole-module pickles; only for files you trust: they can run code")
+    trust_pickle: bool = option(False, TRUST_PICKLE)
     train_pruned_fully: bool = option(True, "with --pruned_model: train all layers, False trains the heads only")
     keep_feature_extract: bool = option(False, "freeze the backbone, batch norm included")
     epochs: int = option(100, "passes over the training data", low=1)

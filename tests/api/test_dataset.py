@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import prune
-from tests.conftest import make_data, refused
+from tests.conftest import refused
 
 
 def everything_below(folder: Path) -> set[str]:
@@ -34,24 +34,6 @@ def test_what_is_asked_for_is_written(data: Path, here: Path) -> None:
     assert list(stored["splits"]["train"]["pixel_share"]) == ["Background", "Crack"]
 
 
-def test_the_survey_of_other_data_is_not_replaced_silently(data: Path, here: Path) -> None:
-    prune.dataset(data, output="out", sheet=0)
-    prune.dataset(data, output="out", sheet=0)  # the same again
-    before = Path("out/dataset.json").read_bytes()
-    other = make_data(here / "other", (2, 1, 1))
-    with refused(rf"--output: out/dataset.json describes {data}: name another folder or add --force"):
-        prune.dataset(other, output="out")
-    for settings in ({"classes": "crack"}, {"mask_threshold": 9}):
-        with refused("--output: out/dataset.json was read with other settings: name another folder or add --force"):
-            prune.dataset(data, output="out", **settings)
-    assert Path("out/dataset.json").read_bytes() == before
-    prune.dataset(other, output="out", sheet=0, force=True)
-    assert json.loads(Path("out/dataset.json").read_text())["folder"] == str(other)
-    Path("out/dataset.json").write_text("[1]")
-    with refused("out/dataset.json is not of this program: name another folder or add --force"):
-        prune.dataset(other, output="out")
-
-
 def test_misuse_of_the_survey_is_named(data: Path) -> None:
     with pytest.raises(TypeError, match="folder: expected a path, found int"):
         prune.dataset(3)  # type: ignore[arg-type]
@@ -67,6 +49,7 @@ def test_misuse_of_the_survey_is_named(data: Path) -> None:
 
 def test_photographs_are_drawn_silently(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drawn = prune.synthesize("set", images=3, size=64, seed=1)
+    assert drawn._repr_html_().startswith("<pre>3 images (train 1, val 1, test 1) in set")
     assert drawn.folder == Path("set") and drawn.counts == {"train": 1, "val": 1, "test": 1}
     assert drawn.pixels.sum() == 3 * 64 * 64 and capsys.readouterr() == ("", "")
     with refused("set/train already holds files: choose another folder or add --force"):

@@ -93,6 +93,7 @@ def test_a_line_of_known_length_and_width_is_measured(hand: prune.Model) -> None
     assert without.length_mm is without.width_mean_mm is without.width_max_mm is None and " px" in str(without)
     nothing = hand.predict(np.full((9, 9), 255, np.uint8)).measure()
     assert nothing.length_px == 0 and np.isnan(nothing.width_mean_px) and str(nothing) == "Crack: none found"
+    assert nothing._repr_html_() == "<p>Crack: none found</p>"
 
 
 def test_gray_arrays_views_and_lists_are_taken(hand: prune.Model, tmp_path: Path) -> None:

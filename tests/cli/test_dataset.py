@@ -17,7 +17,7 @@ from prune.data.labels import CRACK, S2DS
 from prune.data.split_lists import write_lists
 from prune.errors import PartlyDone
 from prune.report.contact import COLUMNS, TILE, VIVID_CRACK, Section, contact_sheet, draw_tile, sheet_classes
-from tests.conftest import refused
+from tests.conftest import make_data, refused
 
 
 def surface(seed: int, contrast: float = 25, size: tuple[int, int] = (96, 128)) -> np.ndarray:
@@ -245,3 +245,19 @@ def test_the_sheet_has_rows_of_tiles_and_cuts_long_captions() -> None:
     assert two.shape[1] == one.shape[1] - 334 and two.shape[0] - one.shape[0] > tiles[0].picture.shape[0]
     # Five in rows of three leave one place empty, in rows of four three.
     assert one.dtype == np.uint8 and (one[:, :20] == 255).all() and (one[:, -20:] == 255).all()
+
+
+def test_the_survey_of_other_data_is_not_replaced_silently(here: Path) -> None:
+    data, other = make_data(here / "data", (2, 1, 1)), make_data(here / "other", (2, 1, 1))
+    words = ["--output", "out", "--sheet", "0"]
+    for _ in range(2):  # the same again
+        command.main([str(data), *words])
+    before = Path("out/dataset.json").read_bytes()
+    with refused(r"dataset\.json was made with other settings, folder '.*data' instead of '.*other'.*--force"):
+        command.main([str(other), *words])
+    for more, name in ((["--classes", "crack"], "classes"), (["--mask_threshold", "9"], "mask_threshold")):
+        with refused(rf"dataset\.json was made with other settings, {name} "):
+            command.main([str(data), *words, *more])
+    assert Path("out/dataset.json").read_bytes() == before
+    command.main([str(other), *words, "--force"])
+    assert json.loads(Path("out/dataset.json").read_text())["folder"] == str(other)

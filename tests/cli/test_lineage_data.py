@@ -13,6 +13,7 @@ from prune.data.labels import S2DS
 from prune.data.settings import DataOptions
 from prune.models import build_model
 from prune.models.checkpoint import Network, load_checkpoint, new_stage, save_checkpoint
+from prune.progress import shown_or_not
 from tests.cli.test_commands import QUICK, error_of
 from tests.conftest import TINY, make_data, refused
 
@@ -102,7 +103,8 @@ def test_a_bare_state_dict_takes_no_demo_data(here: Path, capsys: pytest.Capture
         open_lineage_split(DataOptions(), None, "test", network, "--data")
     assert not Path("data").exists()
     make_data(Path("data/S2DS"), (2, 1, 1), 64)
-    open_lineage_split(DataOptions(), None, "test", network, "--data")
+    with shown_or_not(True):
+        open_lineage_split(DataOptions(), None, "test", network, "--data")
     assert "1 images in data/S2DS/test" in capsys.readouterr().out
 
 
