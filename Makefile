@@ -1,24 +1,28 @@
-# make demo: the whole journey in a few minutes    make test: the tests
+# make demo: train, prune, fine-tune, test in a few minutes    make test: the tests
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup demo models-demo test test-all lint docs bench bench-networks clean
+.PHONY: setup app demo models-demo test test-all lint docs bench bench-networks clean
 
 setup: $(INSTALLED)
 
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, found " + sys.version)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing the pinned requirements into .venv (some minutes on the first run)"
+	@echo "installing the pinned requirements into .venv (a few minutes on the first run)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
+# The page: opens on http://127.0.0.1:7860; other settings: make app ARGS="--port 8000"
+app: setup
+	@$(BIN)/python -m prune app $(ARGS)
+
 demo: setup
 	@$(BIN)/python -m prune demo
 
-# A data set of cracks with splits, in any layout python -m prune dataset recognizes; none: synthetic demo data
+# A data set of cracks with splits, in any layout python -m prune dataset recognizes; default: synthetic demo data
 DATA ?= $(wildcard ../shared/data/dev/concrete800)
 
 models-demo: setup

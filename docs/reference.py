@@ -13,7 +13,7 @@ from prune.cli.verbs import VERBS, options_of
 from prune.options import add_arguments
 
 FUNCTIONS = ("load", "train", "prune", "evaluate", "export", "predict", "compare", "score", "dataset", "synthesize")
-"""The public functions, in the order one meets them; ``prune.api`` has a module for each."""
+"""The public functions, in the order a user meets them; ``prune.api`` has a module for each."""
 
 
 def commands() -> str:
@@ -52,9 +52,12 @@ def _markdown(text: str) -> str:
 def functions() -> str:
     """Every public function of ``prune`` with the class of what it returns; each class once, where it comes first."""
     import prune
-    from prune.api.prediction import CrackMeasurement, Prediction
+    from prune.api.crack_table import CrackTable
+    from prune.api.measures import Area, CrackMeasurement
+    from prune.api.prediction import Prediction
+    from prune.inspection.cracks import Crack, Segment
 
-    follows = {Prediction: [CrackMeasurement]}
+    follows = {Prediction: [CrackMeasurement, CrackTable, Crack, Segment, Area]}
     parts: list[str] = []
     told: dict[type, None] = {}
     for name in FUNCTIONS:

@@ -9,8 +9,8 @@
     file = prune.export(tuned.model, "small.onnx", precision="int8", data="data/S2DS")
     found = prune.load(file).predict("bridge.jpg")
 
-Functions take str or Path, print nothing, write only where they are told, and return objects; ``prune.progress.show()``
-turns lines and bars on. They are imported when they are first used.
+Functions take str or Path, print nothing, write only the files you name, and return objects; ``prune.progress.show()``
+turns on messages and progress bars. Each function is imported when it is first used.
 """
 
 import importlib
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prune.api.dataset import dataset
     from prune.api.evaluate import evaluate
     from prune.api.export import export
+    from prune.api.inspect import inspect
     from prune.api.load import load
     from prune.api.model import Model
     from prune.api.predict import predict
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from prune.api.score import score
     from prune.api.synthesize import synthesize
     from prune.api.train import train
+    from prune.studies.run import study
 
 __all__ = [
     "Model",
@@ -40,15 +42,17 @@ __all__ = [
     "dataset",
     "evaluate",
     "export",
+    "inspect",
     "load",
     "predict",
     "progress",
     "prune",
     "score",
+    "study",
     "synthesize",
     "train",
 ]
-_HOMES = {"Model": "prune.api.model", "progress": "prune.progress"}
+_HOMES = {"Model": "prune.api.model", "progress": "prune.progress", "study": "prune.studies.run"}
 
 
 def __getattr__(name: str) -> Any:

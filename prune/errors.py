@@ -1,4 +1,4 @@
-"""What goes wrong on the user's side, and the one place that turns it into a line and an exit code."""
+"""Errors that a user can fix, and how the command line turns them into one line and an exit code."""
 
 import re
 import sys
@@ -11,15 +11,15 @@ FLAG = re.compile(r"(?<![\w-])--(?=[a-z])")
 class UserError(Exception):
     """A mistake the user can fix: the message is one line saying what was expected and what was found.
 
-    It is written with the flags of the command line, ``--lr: expected at least 0``; whoever uses the library gets the name of
-    the argument, ``lr: expected at least 0``.
+    It is written with the flags of the command line, ``--lr: expected at least 0``; Python callers see the
+    name of the argument, ``lr: expected at least 0``.
     """
 
     exit_code = 2
 
     @property
     def message(self) -> str:
-        """The message as the command line prints it; what quotes an error in another takes this."""
+        """The message as the command line prints it; use it to quote one error in another."""
         return " ".join(" ".join(map(str, self.args)).split())
 
     def __str__(self) -> str:
@@ -33,7 +33,7 @@ class TrainingDiverged(UserError):
 
 
 class PartlyDone(UserError):
-    """Some of many files could not be done; the others were."""
+    """Some of many files could not be processed; the others were."""
 
     exit_code = 1
 
@@ -44,9 +44,9 @@ def first_line(error: BaseException) -> str:
 
 
 def run(main: Callable[[], object]) -> int:
-    """Call ``main`` and return the process's exit code: 0, 1 for a job partly done, 2 for a user's mistake, 130 for Ctrl-C.
+    """Call ``main`` and return the process's exit code: 0, 1 for a partly finished job, 2 for a user error, 130 for Ctrl-C.
 
-    A user's mistake is printed as one line on stderr, never as a traceback.
+    A user error is printed as one line on stderr, never as a traceback.
     """
     try:
         main()

@@ -1,4 +1,4 @@
-"""Files on disk: atomic writes, the project's folders, and looking a file up by its bare name."""
+"""Files on disk: atomic writes, the project's folders, and finding a file by its bare name."""
 
 import json
 import os
@@ -22,11 +22,13 @@ METRICS = RESULTS / "metrics"
 FIGURES = RESULTS / "figures"
 EXPORTS = RESULTS / "exports"
 BENCHMARKS = RESULTS / "benchmarks"
+SHIPPED = Path(__file__).parent / "inference" / "weights"
+"""Networks that are part of the package."""
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.writing(\.[^.]*)?")
 """Names of files that are being written; ``atomic_path`` gives them."""
 STALE_SECONDS = 3600.0
-"""A temporary file that was not written to for so long is a killed process's."""
+"""Seconds after which an unchanged temporary file is taken to be left over from a killed process."""
 
 
 def make_folder(folder: Path) -> Path:
@@ -45,7 +47,7 @@ def visible(folder: Path, pattern: str) -> list[Path]:
 
 @cache
 def _remove_stale(folder: Path) -> None:
-    """Remove what killed processes left half-written in ``folder``.
+    """Remove half-written files of killed processes from ``folder``.
 
     Age decides, not the writer's process number, which means nothing to another container or host that shares the
     folder. Once per process and folder: a command that writes thousands of files must not list them all each time.
@@ -72,7 +74,7 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
     Args:
         path: The final name.
-        durable: Also outlive a power failure, at the price of waiting for the disk; for what takes hours to make again.
+        durable: Also outlive a power failure, at the price of waiting for the disk; for results that take hours to recompute.
     """
     make_folder(path.parent)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.writing{path.suffix}")
@@ -90,19 +92,19 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False, keep: bool = True) -> Iterator[None]:
-    """Keep other processes that lock ``path`` out while the block runs; a killed process holds no lock.
+    """Lock ``path`` against other processes while the block runs; a killed process keeps no lock.
 
     The lock is an empty hidden file beside ``path``.
 
     Args:
-        path: What is going to be written, a file or a folder.
+        path: The file or folder that will be written.
         wait: Wait for the other process and say so, instead of refusing.
-        keep: Whether the lock stays there, free; it is removed where nothing but ``path`` shall be left.
+        keep: Whether to leave the lock file in place, unlocked; otherwise it is removed.
 
     Raises:
         UserError: when another process holds the lock, and when the lock file cannot be written.
     """
-    from filelock import FileLock, Timeout  # comes with PyTorch; an edge box has neither and locks nothing
+    from filelock import FileLock, Timeout  # comes with PyTorch; an edge device has neither and locks nothing
 
     make_folder(path.parent)
     lock = FileLock(path.with_name(f".{path.name}.lock"))
@@ -112,9 +114,9 @@ def locked(path: Path, *, wait: bool = False, keep: bool = True) -> Iterator[Non
         except Timeout:
             if not wait:
                 raise UserError(
-                    f"{path} is being made by another process: wait for it or choose another name"
+                    f"{path} is being written by another process: wait for it or choose another name"
                 ) from None
-            say("waiting", f"for another process that makes {path}")
+            say("waiting", f"for another process that is writing {path}")
             held.enter_context(lock.acquire())
         except OSError as error:
             raise UserError(f"cannot lock {path}: {error.strerror or error}") from error
@@ -139,14 +141,22 @@ def write_json(path: Path, content: Any) -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise ``UserError`` when nothing can be written into ``folder``; call it before long work, not after."""
+    """Raise ``UserError`` when ``folder`` is not writable; call it before long work, not after."""
     with atomic_path(folder / ".writable") as probe:
         probe.write_text("")
     (folder / ".writable").unlink(missing_ok=True)
 
 
+def shipped_model(name: str | os.PathLike[str]) -> Path | None:
+    """The file of the network ``name`` that is part of the package (``crack``), None when there is none of that name."""
+    file = SHIPPED / f"{os.fspath(name)}.onnx"
+    return file if file.parent == SHIPPED and file.is_file() else None
+
+
 def find_model(name: str | Path) -> Path:
     """Return the model file ``name``: a path, or a bare name looked up in ``results/models`` and ``results/exports``.
+
+    A name found in neither may be that of a network that is part of the package, see ``shipped_model``.
 
     Raises:
         UserError: when no such file exists; the message lists what was looked for.
@@ -155,6 +165,9 @@ def find_model(name: str | Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    shipped = shipped_model(name)
+    if shipped:
+        return shipped
     tried = ", ".join(str(c) for c in dict.fromkeys(candidates))
     raise UserError(f"model file {name!s} not found (looked for {tried})")
 

@@ -1,4 +1,4 @@
-"""What the machine is: device, threads, and the facts a report must name; PyTorch is imported where it is needed."""
+"""The machine: device, threads, and the facts a report must name; PyTorch is imported where it is needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prune.errors import UserError
 from prune.version import VERSION
 
-if TYPE_CHECKING:  # an edge box has no PyTorch
+if TYPE_CHECKING:  # an edge device has no PyTorch
     import torch
 
 
@@ -65,7 +65,7 @@ def _cpu_name() -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """What the device is called, for tables: the GPU's name, or the CPU's with its vector instructions."""
+    """The name of the device, for tables: the GPU's name, or the CPU's with its vector instructions."""
     import torch
 
     if device.type == "cuda":
@@ -95,7 +95,7 @@ def machine_facts(device: torch.device | None) -> dict[str, Any]:
 
 
 def has_torch() -> bool:
-    """Whether PyTorch is installed; an edge box does without."""
+    """Whether PyTorch is installed; an edge device does without."""
     try:
         import torch  # noqa: F401
     except ImportError:

@@ -1,6 +1,6 @@
 """The number format a network is computed in: the one asked for, or the fastest that is measured on this machine.
 
-CPU flags do not tell: the same flag (``avx512_bf16``) makes training twice as fast on one CPU and half as fast on another.
+CPU flags are no guide: the same flag (``avx512_bf16``) makes training twice as fast on one CPU and half as fast on another.
 """
 
 import math
@@ -30,7 +30,7 @@ NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES.values()}
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """What a network is computed in, and why.
+    """The number format a network is computed in, and why.
 
     Args:
         autocast: Autocast type, None = float32.
@@ -90,7 +90,7 @@ def number_format(
 ) -> NumberFormat:
     """The number format for ``--amp`` and ``--channels_last``; what is auto is measured on CPUs and follows a rule on GPUs.
 
-    On a CPU float32 channels_last is taken unless another candidate is at least 10 % faster. GPUs: bfloat16 where they
+    On a CPU float32 channels_last is taken unless another candidate is at least 10% faster. GPUs: bfloat16 where they
     compute it in hardware, else float16, both channels_last.
 
     Args:
@@ -215,7 +215,7 @@ def measured_speeds(candidates: tuple[Candidate, ...]) -> Mapping[Candidate, flo
 
 
 def fastest_seconds(probes: Mapping[Candidate, Callable[[], float]], settings: ProbeSettings) -> dict[Candidate, float]:
-    """Run probes in turns, once untimed, and give the fastest pass of each in seconds.
+    """Interleave the probes, each once untimed first, and return the fastest pass of each in seconds.
 
     Args:
         probes: Each does one pass and gives its seconds.

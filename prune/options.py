@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import difflib
 import inspect
+import math
 import os
 import re
 import types
@@ -19,7 +20,7 @@ DEVICES = "auto, cpu, cuda or cuda:N"
 CHECKPOINT_FLAGS = ("--state_dict", "--weights", "--checkpoint")
 TRUST_PICKLE = "read whole-module pickles; only for files you trust: they can run code"
 """What ``--trust_pickle`` does."""
-FACTORY = "package.module:function a checkpoint of your own network names; it is called to rebuild it"
+FACTORY = "package.module:function that builds your own network; must be the one its checkpoint names"
 """What ``--factory`` is."""
 SPELLINGS = {
     **{flag.removeprefix("--"): CHECKPOINT_FLAGS for flag in CHECKPOINT_FLAGS},
@@ -43,6 +44,8 @@ AUGMENTATIONS = ("full", "flips", "none")
 WEIGHTS = ("auto", "coco", "imagenet", "none")
 LOSSES = ("ce", "bce", "focal", "dice", "ce_dice", "bce_dice", "focal_dice")
 AMPS = ("auto", "off", "bf16", "fp16")
+OUTPUT_STRIDES = (8, 16, 32)
+"""Pixels of the photograph per feature of a dilated backbone; a network is built with the first, or the second."""
 SWITCH = ("auto", True, False)
 """Choices of a flag that is on, off or decided by the program."""
 
@@ -51,7 +54,7 @@ def option(
     default: Any,
     help: str,
     *,
-    choices: Sequence[str | bool] | None = None,
+    choices: Sequence[str | bool | int] | None = None,
     low: float | None = None,
     positional: bool = False,
     flag: str = "",
@@ -89,7 +92,7 @@ def flag_of(field: dataclasses.Field[Any]) -> str:
 
 
 def check(config: Any) -> None:
-    """Check choices and lower bounds of every field of a config made with ``option``.
+    """Check choices and lower bounds of every field of a config made with ``option``; numbers must be finite.
 
     Raises:
         UserError: naming the flag, what was expected and what was found.
@@ -98,12 +101,14 @@ def check(config: Any) -> None:
         value, choices, low = getattr(config, field.name), field.metadata.get("choices"), field.metadata.get("low")
         if choices and value not in choices and value is not field.default:
             raise UserError(f"{flag_of(field)}: expected one of {', '.join(map(str, choices))}, found {value!r}")
+        if isinstance(value, float) and math.isinf(value):
+            raise UserError(f"{flag_of(field)}: expected a finite number, found {value}")
         if low is not None and value is not None and not value >= low:
             raise UserError(f"{flag_of(field)}: expected at least {low}, found {value}")
 
 
 class Parser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` whose complaints are one line with exit code 2, and which suggests the flag that was meant."""
+    """An ``ArgumentParser`` that reports errors in one line with exit code 2 and suggests the nearest flag."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Read ``args``; an unknown flag is named with the nearest known one."""
@@ -198,7 +203,7 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
 def _spellings(
     field: dataclasses.Field[Any], taken: Collection[str], common: dict[str, Any]
 ) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
-    """The names of a field's arguments with what argparse is told of them: a bare word with other spellings makes two.
+    """The names of a field's arguments with their settings for argparse: a bare word with other spellings makes two.
 
     ``taken`` are the flags of the other fields; a ``weights`` that has choices is no file.
     """

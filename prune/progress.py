@@ -1,7 +1,7 @@
-"""What is told while work goes on: lines and bars, shown by the command line and silent in a library call.
+"""Messages and progress bars, shown by the command line and silent in a library call.
 
 ``show(True)`` turns them on for everything that follows, in a notebook for example. Bars appear on terminals only and where
-tqdm is installed; an edge box does without.
+tqdm is installed; an edge device does without.
 """
 
 import sys
@@ -14,14 +14,14 @@ _shown = False
 
 
 def show(on: bool = True) -> None:
-    """Show what library functions tell while they work, or stop showing it."""
+    """Turn messages and progress bars of library functions on or off."""
     global _shown
     _shown = on
 
 
 @contextmanager
 def shown_or_not(on: bool) -> Iterator[None]:
-    """Show what library functions tell, or do not, inside the block."""
+    """Turn messages and progress bars on or off inside the block."""
     before = _shown
     show(on)
     try:
@@ -48,7 +48,7 @@ def tell(text: str) -> None:
 
 
 def progress(items: Iterable[Item], label: str, unit: str = "image", total: int | None = None) -> Iterable[Item]:
-    """Pass items on, showing how far they are; ``total`` = how many there are, where ``items`` cannot say."""
+    """Yield the items with a progress bar; ``total`` = their number, where ``items`` has no length."""
     if not _bars():
         return items
     from tqdm import tqdm
@@ -57,7 +57,7 @@ def progress(items: Iterable[Item], label: str, unit: str = "image", total: int 
 
 
 class Bar:
-    """A bar that is moved by hand, the few methods of tqdm's that are needed; nothing happens where none is shown."""
+    """A progress bar that is advanced by hand, with the few methods of tqdm that are needed; does nothing when none is shown."""
 
     def __init__(self, **options: Any) -> None:
         self._bar: Any = None

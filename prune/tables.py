@@ -102,7 +102,7 @@ def write_csv(header: Sequence[str], rows: Sequence[Row], path: Path) -> Path:
 
 
 def _csv_text(header: list[str], texts: list[list[str]]) -> str:
-    """CSV by pandas; the same text by the standard library on an edge box, which has none."""
+    """CSV by pandas; the same text by the standard library on an edge device, which has none."""
     try:
         import pandas
     except ImportError:

@@ -1,3 +1,3 @@
-"""The version of this project, the one place that says it."""
+"""The version of this project; every other place reads it from here."""
 
 VERSION = "0.1.0"

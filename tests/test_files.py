@@ -82,14 +82,14 @@ def test_a_lock_refuses_at_once_and_dies_with_its_process(here: Path) -> None:
     holder = start(HOLD.format(waits=False).replace("0.5", "60"), here)
     assert holder.stdout and holder.stdout.readline() == "held\n"
     with pytest.raises(
-        UserError, match="models/a.pth is being made by another process: wait for it or choose another name"
+        UserError, match="models/a.pth is being written by another process: wait for it or choose another name"
     ):
         with locked(file):
             raise AssertionError("the lock was given twice")
     with locked(Path("models/b.pth")):
         holder.kill()
         holder.wait()
-    with locked(file), refused("being made"), locked(file):
+    with locked(file), refused("being written"), locked(file):
         raise AssertionError("the lock was given twice")
     assert visible(Path("models"), "*") == []
 
@@ -103,7 +103,7 @@ def test_a_lock_is_waited_for_with_a_word_or_silently(
     assert holder.stdout and holder.stdout.readline() == "held\n"
     with locked(Path("models/a.pth"), wait=True):
         assert holder.wait(60) == 0
-    said = "waiting  for another process that makes models/a.pth\n"
+    said = "waiting  for another process that is writing models/a.pth\n"
     assert capsys.readouterr().out == (said if shown else "")
 
 
@@ -141,7 +141,7 @@ def test_a_part_of_the_demo_data_is_never_used(here: Path, monkeypatch: pytest.M
     for missing in ("test/Labels_RGB/007.png", "test/Labels_grayscale/007.png", "test/Images/007.png"):
         (folder / missing).unlink()
         with pytest.raises(
-            UserError, match="data/demo: expected all images of a drawn set, found a part: remove the folder"
+            UserError, match="data/demo: expected a complete synthetic set, found part of one: remove the folder"
         ):
             defaults.data_folder()
 

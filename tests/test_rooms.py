@@ -17,9 +17,11 @@ ROWS = (
     ("evaluation", "training"),
     ("deployment",),
     ("report",),
+    ("inspection",),
     ("api",),
     ("benchmark", "studies"),
     ("",),
+    ("web",),
     ("cli",),
     ("__main__",),
 )

@@ -33,7 +33,7 @@ def compare(
     Args:
         evaluations: At least two, from ``prune.evaluate``, ``prune.score`` or their .json files.
         baseline: What the others are compared with, None = the first.
-        workbook: Excel file to write, ending in .xlsx; JSON and pictures go beside it. None = write nothing.
+        workbook: Excel file to write, ending in .xlsx; JSON and pictures are written beside it. None = write nothing.
         settings: Fields of ``prune.evaluation.settings.CompareSettings``.
 
     Returns:

@@ -1,4 +1,4 @@
-"""``prune.dataset``: what a data set holds, what is wrong with it, and how it looks."""
+"""``prune.dataset``: what a data set contains, its problems, and a contact sheet."""
 
 import html
 from collections.abc import Sequence
@@ -18,8 +18,9 @@ from prune.data.survey import SplitFacts
 from prune.files import check_writable, write_json
 from prune.options import settings_from, with_settings
 from prune.progress import progress
-from prune.report.contact import Section, contact_sheet, draw_tile, sheet_classes
-from prune.report.figures import save_image, share_text
+from prune.report.contact import Section, contact_sheet, draw_tile
+from prune.report.figures import save_image
+from prune.report.paper import share_text
 from prune.tables import text_table
 
 SHOWN = 8
@@ -28,7 +29,7 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class DatasetResult(FolderSurvey):
-    """What was found in a data folder, and where it is written.
+    """What was found in a data folder, and the files it was written to.
 
     Args:
         files: What was written.
@@ -36,9 +37,17 @@ class DatasetResult(FolderSurvey):
 
     files: list[Path] = field(default_factory=list)
 
-    def contact_sheet(self, images: int = 12) -> NDArray[np.uint8]:
-        """Photographs with their labels outlined, uint8 (H, W, 3): as many of every split, evenly spread over it."""
-        return _sheet(self.facts, images)
+    def contact_sheet(self, images: int = 12, *, palette: str = "standard") -> NDArray[np.uint8]:
+        """Photographs with their labels outlined, uint8 (H, W, 3): as many of every split, evenly spread over it.
+
+        Args:
+            images: How many.
+            palette: Colors of the classes, ``standard`` or ``colorblind``.
+
+        Raises:
+            TypeError, UserError: for an unknown palette.
+        """
+        return _sheet(self.facts, images, palette)
 
     def __str__(self) -> str:
         lines = ["", _table(self.facts), ""]
@@ -56,13 +65,13 @@ class DatasetResult(FolderSurvey):
 
 @with_settings(SurveySettings)
 def dataset(folder: str | Path, *, output: str | Path | None = None, **settings: Any) -> DatasetResult:
-    """Read every image and label of a data set once; look for problems and for duplicates across splits.
+    """Read every image and label of a data set once; find problems and duplicates across splits.
 
     Args:
         folder: Data folder, split folder or list of names, in any known layout.
         output: Folder to write dataset.json and contact.png into; None = write neither.
         settings: Fields of ``prune.data.settings.SurveySettings``: ``classes``, ``dataset`` (the layout),
-            ``mask_threshold``, ``sheet`` (photographs on the contact sheet) and ``split`` (percents such as
+            ``mask_threshold``, ``sheet`` (photographs on the contact sheet), ``palette`` (its colors) and ``split`` (percents such as
             ``"70,10,20"``: write train.txt, val.txt and test.txt beside the images of a folder without splits).
 
     Raises:
@@ -81,7 +90,7 @@ def dataset(folder: str | Path, *, output: str | Path | None = None, **settings:
         return result
     files.append(write_json(Path(output) / "dataset.json", result.to_json()))
     if how.sheet and any(split.images for split in result.facts.values()):
-        files.append(save_image(result.contact_sheet(how.sheet), Path(output) / "contact.png"))
+        files.append(save_image(result.contact_sheet(how.sheet, palette=how.palette), Path(output) / "contact.png"))
     return result
 
 
@@ -103,7 +112,7 @@ def _column(facts: SplitFacts) -> list[Any]:
         count,
         common,
         *(extremes if extremes and len(sizes) > 1 else (None, None)),
-        f"{empty} ({empty / count:.0%})".replace("%", " %") if empty else 0,
+        f"{empty} ({empty / count:.0%})" if empty else 0,
         *shares,
         share_text(facts.ignored) if facts.ignored else "0",
     ]
@@ -121,10 +130,10 @@ def _table(facts: dict[str, SplitFacts]) -> str:
     return text_table(["", *facts], rows, "l" + "r" * len(columns))
 
 
-def _sheet(facts: dict[str, SplitFacts], count: int) -> NDArray[np.uint8]:
+def _sheet(facts: dict[str, SplitFacts], count: int, palette: str) -> NDArray[np.uint8]:
     """The contact sheet: ``count`` photographs, as many of every split, evenly spread over it."""
     shown = {name: split for name, split in facts.items() if split.images}
-    classes = sheet_classes(next(iter(shown.values())).classes)
+    classes = next(iter(shown.values())).classes.recolored(palette, on_photograph=True)
     sections = []
     for number, (name, split) in enumerate(shown.items()):
         wanted = count // len(shown) + (number < count % len(shown))

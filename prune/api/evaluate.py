@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, overload
 
+from prune.api.error_sheet import error_sheet
 from prune.api.inputs import AnyModel, Data, class_set, opened_data, opened_model
 from prune.api.score import with_scale
 from prune.data.labels import ClassSet
@@ -24,6 +25,7 @@ from prune.number_format import NumberFormat, evaluation_format
 from prune.options import fields_of, settings_from, with_settings
 from prune.progress import say
 from prune.report.evaluation_result import EvaluationResult, check_workbook
+from prune.report.figures import save_image
 
 Classes = str | Sequence[str] | ClassSet | None
 Workbooks = str | Path | Sequence[str | Path] | None
@@ -66,9 +68,9 @@ def evaluate(
     arguments: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> EvaluationResult | list[EvaluationResult]:
-    """Score a network on whole labeled images, or several whose latencies are measured in turns.
+    """Score one or more networks on whole labeled images; latencies of several are measured in interleaved runs.
 
-    A network in memory is left as it is: training mode, auxiliary head and device.
+    A network in memory is left unchanged: training mode, auxiliary head and device.
 
     Args:
         model: Checkpoint or export, a model, a network or a ``torch.nn.Module``; or a list of them.
@@ -78,7 +80,7 @@ def evaluate(
         classes: What the outputs of a module, or of a file without our metadata, mean: ``s2ds``, ``crack``, or names in the
             order of the outputs; None = what the network says, or by their number.
         factory: What rebuilds the network of a checkpoint that names it, see ``prune.load``.
-        arguments: What the record says was asked for, None = these arguments.
+        arguments: The arguments to record, None = these arguments.
         settings: Fields of ``prune.evaluation.settings.EvaluateSettings``.
 
     Returns:
@@ -116,11 +118,14 @@ def evaluate(
             content = evaluate_network(predictor, test_set, chosen, timed=latency, arguments=asked)
             result = EvaluationResult(content)
             results.append(result.save(file) if file else result)
+            if file and chosen.figures:
+                sheet = error_sheet([(result.summary["model"], predictor)], split, chosen.figures, chosen.palette)
+                result.files.append(save_image(sheet, file.with_name(f"{file.stem}_errors.png")))
     return results if several else results[0]
 
 
 def _asked(settings: EvaluateSettings, predictors: Sequence[Predictor], data: str) -> dict[str, Any]:
-    """What the record says when nobody says it better: the names of the command line."""
+    """The default arguments to record: the names of the command line."""
     named = {"weights": [str(p.card.file) for p in predictors], "test_dir": data}
     return asdict(settings) | named | {"classes": list(predictors[0].classes.classes)}
 
@@ -141,7 +146,7 @@ def _workbooks(workbook: Workbooks, count: int, several: bool) -> list[Path | No
 def _opened(
     model: AnyModel, settings: EvaluateSettings, classes: ClassSet | None, factory: object, numbers: NumberFormat
 ) -> Iterator[Predictor]:
-    """A network ready for prediction on the device; one in memory is moved back behind the block."""
+    """A network ready for prediction on the device; one in memory is moved back after the block."""
     device = choose_device(settings.device)
     options: dict[str, Any] = {"autocast": numbers.autocast, "channels_last": numbers.channels_last}
     if isinstance(model, (str, os.PathLike)):

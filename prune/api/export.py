@@ -2,6 +2,7 @@
 
 import copy
 import html
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from prune.api.inputs import AnyModel, Data, opened_data, opened_network
+from prune.api.inputs import AnyModel, Data, existing_file, opened_data, opened_network
 from prune.data.labels import ClassSet
 from prune.data.split import Split
 from prune.deployment.calibration import calibration_batches
@@ -32,27 +33,31 @@ from prune.errors import UserError
 from prune.files import check_writable, file_mib, write_json
 from prune.hardware import machine_facts, versions
 from prune.inference.load import load_predictor
-from prune.models.checkpoint import Network
+from prune.inference.metadata import checked_notes
+from prune.models.checkpoint import Network, new_stage
+from prune.models.output_stride import set_output_stride
 from prune.options import settings_from, with_settings
 from prune.progress import progress, say
 from prune.tables import text_table
 
 AnyData = Data | Mapping[str, Split]
 """A data folder, a split, or a split for each role (train, val, test)."""
+Notes = str | os.PathLike[str] | Mapping[str, str | Sequence[str]]
+"""Headings with a text or a list of texts, or a JSON file of them."""
 SCORES = {"miou": "mIoU", "crack_iou": "crack IoU", "crack_lt_iou_4": "crack ltIoU@4"}
 """Titles of the scores that are compared."""
 
 
 @dataclass(frozen=True)
 class ExportResult(os.PathLike[str]):
-    """A file for another runtime; it can be handed to whatever takes a path, such as ``prune.load``.
+    """A file for another runtime; it can be passed to anything that takes a path, such as ``prune.load``.
 
     Args:
         file: The file.
         report: The JSON file that says how it compares, None = it was not compared.
         parity: How it compares with the network, None = it was not compared.
         gates: The conditions it has met, and those that these images cannot judge.
-        hint: How to go on, empty = nothing to say.
+        hint: What to do next, empty = nothing to say.
     """
 
     file: Path
@@ -72,12 +77,12 @@ class ExportResult(os.PathLike[str]):
         return [[title, *("" if v is None else f"{v:.4f}" for v in values)] for title, values in pairs.items()]
 
     def agreement(self) -> str:
-        """How many pixels agree, in words."""
+        """How many pixels agree, as a sentence."""
         if self.parity is None:
             return "not compared with the network"
         logit = self.parity.max_logit_difference
         largest = "" if logit is None else f", largest difference of a logit {logit:.2g}"
-        return f"{100 * self.parity.agreement:.3f} % of {self.parity.pixels:,} pixels agree{largest}"
+        return f"{100 * self.parity.agreement:.3f}% of {self.parity.pixels:,} pixels agree{largest}"
 
     def __str__(self) -> str:
         table = [text_table(["on the same images", "checkpoint", "file"], self.rows())] if self.parity else []
@@ -99,7 +104,7 @@ def _target(file: Path, to: str | None, size: object, settings: ExportSettings) 
     """What the arguments mean.
 
     Raises:
-        UserError: for a file name of no runtime, or of another one than asked for.
+        UserError: for a file name that fits no runtime, or another one than requested.
     """
     if to is not None and to not in FORMATS:
         raise UserError(f"--to: expected one of {', '.join(FORMATS)}, found {to!r}")
@@ -111,6 +116,22 @@ def _target(file: Path, to: str | None, size: object, settings: ExportSettings) 
         raise UserError(f"--file: expected a file name ending in {FORMATS[runtime][0]}, found {str(file)!r}")
     drop = None if settings.max_drop is None else settings.max_drop / 100
     return ExportTarget(runtime, settings.precision, fixed_size("size", size), settings.argmax, drop)
+
+
+def read_notes(notes: Notes | None) -> dict[str, tuple[str, ...]]:
+    """What an argument ``notes`` means.
+
+    Raises:
+        UserError: for a missing file, a file that is not JSON, and anything but headings with texts.
+    """
+    if notes is None:
+        return {}
+    named = isinstance(notes, (str, os.PathLike))
+    try:
+        return checked_notes(json.loads(existing_file("notes", notes).read_text("utf-8")) if named else notes)
+    except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
+        place = f"{notes}: " if named else ""
+        raise UserError(f"--notes: {place}expected a JSON object of headings with texts: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -154,6 +175,7 @@ def export(
     parity: bool = True,
     classes: str | Sequence[str] | ClassSet | None = None,
     factory: object = None,
+    notes: Notes | None = None,
     **settings: Any,
 ) -> ExportResult:
     """Export a network to another runtime and compare the file with it on labeled photographs.
@@ -165,12 +187,14 @@ def export(
         model: A checkpoint, a model, a ``prune.models.checkpoint.Network`` or a ``torch.nn.Module``; it is not changed.
         file: Where to: .onnx, .xml (OpenVINO), .ncnn.param or .pt2; the weights of some lie beside it.
         to: Runtime: onnx, openvino, ncnn or pt2; None = by the name of ``file``.
-        size: Height and width in px of the one input it shall take, or one number for both; None = any.
-        data: Data folder or split: its training images calibrate int8, the test images are compared on; or a split
+        size: Fixed height and width of the input in px, or one number for both; None = any size.
+        data: Data folder or split: its training images calibrate INT8, its test images check the file; or a split
             for each of ``train``, ``val`` (for ``max_drop``) and ``test``.
         parity: Whether to compare the file with the network; False needs no data but for int8.
         classes: What the outputs of a ``torch.nn.Module`` mean: s2ds, crack, a list of names, or a class set.
-        factory: What builds a network that is none of this project: the ``package.module:function`` its checkpoint names.
+        factory: What builds a network from outside this project: the ``package.module:function`` its checkpoint names.
+        notes: Notes to store in the file (data, license, scores, known failures): headings with a text or
+            a list of texts, or a JSON file of them; ``prune.inspect`` prints them.
         settings: See ``prune.deployment.settings.ExportSettings``: ``precision`` (fp32, bf16, fp16, int8), bounds, ….
 
     Returns:
@@ -186,9 +210,12 @@ def export(
     if not isinstance(parity, bool):
         raise TypeError(f"parity: expected True or False, found {parity!r}")
     path = Path(file)
-    target = _target(path, to, size, chosen)
+    target = replace(_target(path, to, size, chosen), notes=read_notes(notes))
     opened = opened_network("model", model, classes=classes, factory=factory, trust_pickle=chosen.trust_pickle)
     network = copy.deepcopy(opened)  # comparing moves it
+    if chosen.output_stride is not None:
+        set_output_stride(network.model, chosen.output_stride)
+        network.lineage = [*network.lineage, new_stage("stride", {"output_stride": chosen.output_stride}, {})]
     check_writable(path.parent)
     images = _Images(data, network, chosen)
     reference = reference_predictor(network, target.size)

@@ -1,17 +1,21 @@
 """A folder of photographs on its way through the networks: read, segment, draw and write, all at the same time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prune.api.views import Segmentation, View, draw, segment
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.api.views import Look, Segmentation, View, draw, segment
 from prune.data.images import image_size, read_image
 from prune.data.labels import ClassSet
 from prune.errors import UserError
 from prune.inference.pipeline import Gate, Limits, Pipeline, Stage
 from prune.inference.predictor import WHOLE_SIDE, Predictor
 from prune.inference.replicas import Replicas
-from prune.report.figures import Picture, save_image, save_mask
+from prune.report.figures import save_image, save_mask
+from prune.report.paper import Picture
 
 PIXELS_UNDER_WAY = 48_000_000
 """Of the photographs that are read and not yet written: two of 24 megapixels. Each takes 7 to 16 bytes."""
@@ -28,8 +32,9 @@ class PhotoResult:
         photo: Its file.
         path: The file of its picture, None = none is written.
         image: uint8 (H, W, 3), RGB, once it was read; None again when its pictures are done.
+        label: Class ids uint8 (H, W), where they are to be compared.
         error: Why it cannot be read.
-        seen: What the network sees; its arrays are dropped when the pictures are done.
+        seen: What the network found; its arrays are dropped when the pictures are done.
         picture: To be shown, when nothing is to be written.
         files: Those written.
     """
@@ -37,10 +42,15 @@ class PhotoResult:
     photo: Path
     path: Path | None = None
     image: Picture | None = None
+    label: NDArray[np.uint8] | None = None
     error: UserError | None = None
     seen: Segmentation | None = None
     picture: Picture | None = None
     files: tuple[Path, ...] = ()
+
+
+LOOK = Look()
+"""How pictures look unless something else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +59,14 @@ class Drawing:
 
     Args:
         view: What the pictures show.
-        opacity: See ``prune.api.views.draw``.
+        look: How they look.
+        labels: Reads the label of a photograph, for the mode errors.
         shown: Whether pictures that are not written are drawn to be looked at.
     """
 
     view: View
-    opacity: float = 0.5
+    look: Look = LOOK
+    labels: Callable[[Path], NDArray[np.uint8]] | None = None
     shown: bool = True
 
 
@@ -67,8 +79,10 @@ class Steps:
     networks: Gate[Predictor]
 
     def read(self, one: PhotoResult) -> PhotoResult:
-        """Decode it. A damaged one goes on with its error."""
+        """Decode it. A damaged one is passed on with its error."""
         try:
+            if self.drawing.labels is not None:
+                one.label = self.drawing.labels(one.photo)
             one.image = read_image(one.photo)
         except UserError as error:
             one.error = error
@@ -89,13 +103,13 @@ class Steps:
         if one.path is not None and mode == "save_mask" and seen.class_map is not None:
             one.files = (save_mask(seen.class_map, self.classes, one.path),)
         elif one.path is not None or self.drawing.shown:
-            pictures = draw(image, seen, mode, self.classes, self.drawing.opacity)
+            pictures = draw(image, seen, self.drawing.view, self.classes, self.drawing.look, one.label)
             if one.path is not None:
                 paths = [one.path, *(one.path.with_name(f"{one.path.stem}{end}.png") for end in pictures if end)]
                 one.files = tuple(map(save_image, pictures.values(), paths))
             else:
                 one.picture = pictures[""]
-        one.image, one.seen = None, replace(seen, class_map=None, heat=None)
+        one.image, one.label, one.seen = None, None, replace(seen, class_map=None, heat=None)
         return one
 
 

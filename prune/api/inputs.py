@@ -14,10 +14,11 @@ from prune.data.labels import CRACK, S2DS, ClassSet
 from prune.data.settings import DataOptions
 from prune.data.split import Split
 from prune.errors import UserError
+from prune.files import shipped_model
 from prune.inference.load import load_predictor
 from prune.progress import say
 
-if TYPE_CHECKING:  # an edge box has no PyTorch
+if TYPE_CHECKING:  # an edge device has no PyTorch
     from prune.models.checkpoint import Network
 
 Data = str | Path | Split
@@ -29,7 +30,7 @@ EXPORTS = (".onnx", ".xml", ".param", ".pt2")
 
 
 def existing_file(argument: str, path: object) -> Path:
-    """``path`` as a file that is there.
+    """``path`` as an existing file; the name of a network included in the package (``crack``) stands for its file.
 
     Raises:
         TypeError: for anything but str or Path.
@@ -37,9 +38,10 @@ def existing_file(argument: str, path: object) -> Path:
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{argument}: expected a path, found {type(path).__name__}")
-    if not Path(path).is_file():
+    file = Path(path) if Path(path).is_file() else shipped_model(path)
+    if file is None:
         raise UserError(f"--{argument}: expected a file, found none called {path}")
-    return Path(path)
+    return file
 
 
 def opened_data(

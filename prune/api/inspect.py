@@ -1,8 +1,9 @@
-"""What a file holds, as a card a person can read and port to another language; PyTorch is needed for its own files only."""
+"""The contents of a network file as a summary card, for readers and for porting; only PyTorch's own files need PyTorch."""
 
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ CARD_SIZE = (512, 512)
 """Input size in px at which the card counts MACs of a checkpoint."""
 HEAD = 14
 """Width of the column of headings."""
+WIDTH = 100
+"""Letters per line of a note."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class FileCard:
             ("MACs", [f"{macs / 1e9:.2f} G at {size}" for size, macs in self.macs.items()] or ["unknown"]),
             ("classes", [f"{i} {name}, color {color}" for i, name, color in _class_rows(card.classes)]),
             ("lineage", list(card.history) or ["unknown"]),
+            *((heading, _wrapped(lines)) for heading, lines in card.notes.items()),
             ("input", self.input_lines()),
             ("output", self.output_lines()),
         ]
@@ -67,7 +71,7 @@ class FileCard:
         return "\n".join(lines)
 
     def input_lines(self) -> list[str]:
-        """What must be done to a photograph first, step by step, for a program in another language."""
+        """Preprocessing of a photograph, step by step, for a program in another language."""
         prepared, size = self.card.preprocessing, self.card.size
         shape = f"{size[0]}, {size[1]}" if size else "H, W"
         batch = f"(3, {shape}), CHW" if self.card.runtime == "ncnn" else f"(1, 3, {shape}), NCHW"
@@ -81,7 +85,7 @@ class FileCard:
             )
         if size:
             larger = f"this size only: larger photographs in tiles of it that overlap by at least {OVERLAP:.0%},"
-            return [*lines, larger, "smaller ones are continued by their mirror image at the bottom and on the right"]
+            return [*lines, larger, "smaller ones are mirror-padded at the bottom and on the right"]
         whole = f"any height and width, no multiple of anything; above {WHOLE_SIDE} px a side this program"
         return [*lines, whole, f"works in tiles of {TILE}x{TILE} px that overlap by at least {OVERLAP:.0%}"]
 
@@ -155,6 +159,11 @@ def _class_rows(classes: ClassSet) -> list[tuple[int, str, str]]:
         (number, name, "#" + bytes(color).hex())
         for number, (name, color) in enumerate(zip(classes.classes, classes.colors, strict=True))
     ]
+
+
+def _wrapped(lines: Sequence[str]) -> list[str]:
+    """Texts of any length as lines of a card."""
+    return [part for line in lines for part in textwrap.wrap(line, WIDTH) or [""]]
 
 
 def _quoted(name: str) -> str:

@@ -1,4 +1,4 @@
-"""``prune.load``: a network from a file, whatever runs it."""
+"""``prune.load``: a network from a file, for any runtime."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load(
     Args:
         file: The file.
         classes: What the outputs of an export made by another tool mean: s2ds, crack, a list of names, or a class set.
-        factory: What builds a network that is none of this project: the ``package.module:function`` its checkpoint names,
+        factory: What builds a network from outside this project: the ``package.module:function`` its checkpoint names,
             or a function to call in its place. Code runs only when it is named here.
         **settings: ``threads`` (CPU threads, 0 = all cores), and for files that PyTorch runs ``device`` (auto, cpu, cuda,
             cuda:N), ``trust_pickle`` (read whole-module pickles, which can run code), ``amp`` and ``channels_last``
@@ -58,7 +58,7 @@ def _torch_options(path: Path, how: LoadSettings, factory: object) -> dict[str, 
     """The options of ``prune.inference.torch.open_torch``; sets the number of threads.
 
     Raises:
-        UserError: without PyTorch, and for a device there is not.
+        UserError: without PyTorch, and for a device that does not exist.
     """
     try:
         from prune.hardware import choose_device, set_threads

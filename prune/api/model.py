@@ -1,4 +1,4 @@
-"""A network as the Python API hands it around: a checkpoint, an export, or somebody's own module, ready for prediction."""
+"""A network in the Python API: a checkpoint, an export, or your own module, ready for prediction."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from prune.data.labels import ClassSet
 from prune.errors import UserError
 from prune.inference.predictor import Card, Predictor
 
-if TYPE_CHECKING:  # an edge box has no PyTorch
+if TYPE_CHECKING:  # an edge device has no PyTorch
     from prune.models.checkpoint import Network
 
 
 @dataclass
 class Model:
-    """A network that can be predicted with, trained, pruned, scored and exported, as far as its kind allows.
+    """A network for prediction, training, pruning, scoring and export, as far as its kind allows.
 
     Args:
         predictor: What runs it.
@@ -32,7 +32,7 @@ class Model:
 
     @property
     def card(self) -> Card:
-        """What it says about itself."""
+        """The facts that it stores about itself."""
         return self.predictor.card
 
     @property
@@ -66,7 +66,7 @@ class Model:
     def predict(self, photos: Sequence[Photo]) -> list[Prediction]: ...
 
     def predict(self, photos: Photo | Sequence[Photo]) -> Prediction | list[Prediction]:
-        """What it sees on a photograph, or on each of a list; ``prune.predict`` writes pictures of whole folders.
+        """Segment a photograph, or each of a list; ``prune.predict`` writes pictures of whole folders.
 
         Args:
             photos: A file, or pixels uint8 (H, W, 3), RGB, or (H, W), gray; or a list of them. Of any size.

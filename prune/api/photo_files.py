@@ -2,12 +2,16 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prune.data.find_split import OFFICIAL_SUFFIX
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.data.find_split import OFFICIAL_SUFFIX, find_split
 from prune.data.images import is_image
+from prune.data.labels import ClassSet
 from prune.errors import UserError
 
 
@@ -109,3 +113,34 @@ def _folders(path: Path, output: Path | None) -> Iterator[Path]:
 def _below(path: Path) -> bool:
     """Whether some folder below ``path`` holds images."""
     return any(is_image(file) for folder in _folders(path, None) for file in folder.iterdir() if file.is_file())
+
+
+def photo_labels(photos: PhotoFiles, classes: ClassSet) -> Callable[[Path], NDArray[np.uint8]]:
+    """What reads the label of a photograph as class ids uint8 (H, W): the photographs lie in a labeled split.
+
+    Args:
+        photos: Files in the folder of a split, or in its folder of images.
+        classes: Of the network; labels are read as these.
+
+    Raises:
+        UserError: when there are no labels. What is returned raises it for a photograph without a label.
+    """
+    root, problem = photos.root, f"no label of {photos.files[0].name}"
+    for folder in (root, root.parent):
+        try:
+            split = find_split(folder, classes)
+        except UserError as error:
+            problem = error.message
+            continue
+        pairs = {pair.image.resolve(): pair for pair in split.pairs}
+        if photos.files[0].resolve() in pairs:
+            break
+    else:
+        raise UserError(f"--mode errors: expected photographs of a labeled split, found {root}: {problem}")
+
+    def label(photo: Path) -> NDArray[np.uint8]:
+        if photo.resolve() not in pairs:
+            raise UserError(f"{photo}: expected a label for it, found none in {split.folder}")
+        return split.read_label(pairs[photo.resolve()])
+
+    return label

@@ -19,9 +19,9 @@ from prune.api.folder import Drawing, PhotoResult, segmented
 from prune.api.inputs import AnyModel, opened_model
 from prune.api.load import load
 from prune.api.model import Model
-from prune.api.photo_files import PhotoFiles, find_photos, photo_list
+from prune.api.photo_files import PhotoFiles, find_photos, photo_labels, photo_list
 from prune.api.prediction import Photo, Prediction, predictions
-from prune.api.views import View, chosen_view
+from prune.api.views import Look, View, chosen_view
 from prune.data.images import read_image
 from prune.errors import UserError
 from prune.files import check_writable
@@ -38,7 +38,7 @@ NAMED = 3
 
 @dataclass
 class PredictResult:
-    """What came out of many photographs.
+    """The results for many photographs.
 
     Args:
         view: What the pictures show.
@@ -48,7 +48,7 @@ class PredictResult:
         images: The number of photographs that could be read.
         broken: What is wrong with the others.
         skipped: Files beside them that are no photographs.
-        absent: Photographs on which the class that was asked for is predicted nowhere.
+        absent: Photographs on which the requested class is predicted nowhere.
         share_of_photo: The share (0…1) of the pixels per class, by photograph.
         seconds: From the first photograph read to the last one done.
         output: The folder the files are in, None = none was named.
@@ -89,7 +89,7 @@ class PredictResult:
         if self.absent:
             lines.append(
                 f"note     {self.view.class_name} is predicted nowhere in {_named(self.absent)} ({len(self.absent)} of "
-                f"{self.images}): the heat is that of the 1 % of pixels where it is most probable"
+                f"{self.images}): the heat is that of the 1% of pixels where it is most probable"
             )
         if self.skipped:
             count = len(self.skipped)
@@ -154,12 +154,13 @@ def predict(
     Args:
         model: A model, a checkpoint or export, or a ``torch.nn.Module``.
         photos: A file, pixels uint8 (H, W, 3), RGB, or (H, W), gray, a list of them, or a folder.
-        mode: Pictures made of files: side_by_side, overlay, save_mask, probability or gradcam.
+        mode: Pictures made of files: side_by_side, overlay, save_mask, probability, gradcam, or errors, which compares
+            photographs of a labeled split with their labels.
         output: Folder to write them into; None = nothing is written. Pictures of subfolders go into subfolders.
         on_photo: Called with every photograph of files, in their order, when it is done; without ``output`` its
             ``picture`` is the one of ``mode``.
-        **settings: ``class_name`` and ``layer`` (what probability and gradcam show), ``opacity`` (0 to 1), ``format`` (png,
-            jpg, webp), ``recursive`` (read subfolders), ``networks`` and ``threads`` (copies of an export that share the
+        **settings: ``class_name`` and ``layer`` (what probability and gradcam show), ``opacity`` (0 to 1), ``palette``
+            (standard or colorblind), ``legend`` (below pictures of classes), ``format`` (png, jpg, webp), ``recursive`` (read subfolders), ``networks`` and ``threads`` (copies of an export that share the
             CPU threads; 0 = chosen).
 
     Returns:
@@ -219,6 +220,7 @@ def _segment_files(
     predictor = model.predictor
     say("model", predictor.card.file)
     view = chosen_view(how, predictor)
+    labels = photo_labels(photos, predictor.classes) if how.mode == "errors" else None
     threads = how.threads or model.threads
     replicas = replicated(predictor, how.networks, threads, len(photos.files), partial(_first, photos.files))
     if len(photos.files) > 1:
@@ -231,7 +233,8 @@ def _segment_files(
     waiting = [PhotoResult(photo, path) for photo, path in zip(photos.files, paths, strict=True)]
     result = PredictResult(view, np.zeros(len(predictor.classes)), predictor.classes.classes)
     result.skipped, result.output = photos.skipped, output
-    drawing = Drawing(view, how.opacity, shown=on_photo is not None)
+    look = Look(how.opacity, how.palette, how.legend)
+    drawing = Drawing(view, look, labels, shown=on_photo is not None)
     start = perf_counter()
     for one in progress(segmented(waiting, drawing, replicas), "segmenting", total=len(waiting)):
         if one.error is not None and len(waiting) == 1:

@@ -25,21 +25,22 @@ from prune.hardware import choose_device, set_threads
 from prune.inference.latency import measure_latency
 from prune.models.checkpoint import Network, new_stage, require_factory, save_checkpoint, size_mib
 from prune.models.cost import count
+from prune.models.output_stride import set_output_stride
 from prune.options import settings_from, with_settings
 from prune.progress import say
-from prune.pruning.plan import Measure, Plan, plan
-from prune.pruning.pruner import Hooks, PruneOutcome, prune_model
+from prune.pruning.plan import Measure, Plan, Scores, plan
+from prune.pruning.pruner import Hooks, PruneOutcome, group_scores, prune_model
 from prune.pruning.report import NetworkCost, PruningReport, layer_widths
 from prune.pruning.settings import PruneSettings
 
 REPEATS = 3
 """Timed passes per measurement of a target latency, after one to warm up."""
-STALE_NORMS = "batch norm keeps the statistics of the unpruned network, as no data were named to estimate them anew"
+STALE_NORMS = "batch norm keeps the statistics of the unpruned network, because no data were given to re-estimate them"
 
 
 @dataclass(frozen=True)
 class PruneResult:
-    """What pruning gave.
+    """The result of pruning.
 
     Args:
         model: The pruned network.
@@ -81,26 +82,27 @@ def prune(
     record: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> PruneResult:
-    """Remove channels from a copy of a network and say what that saves.
+    """Remove channels from a copy of a network and report what that saves.
 
     Args:
         model: Checkpoint, model, network, or any ``torch.nn.Module`` that maps images (N, 3, H, W) to logits
             (N, C, H, W) or to a dict with them as ``out``. It stays as it is.
         ratio: Percent of channels to remove, 0 to 99; default: 50. The short name of ``pruning_ratio``.
-        importance: Taylor (default), Magnitude or Random. The short name of ``importance_type``.
-        data: Labeled images, a data folder or its training split. Taylor and training between steps need them; without
-            them Magnitude and Random keep the batch-norm statistics, which costs accuracy.
+        importance: Taylor (default), Magnitude, Random, FPGM, BNScale, LAMP, Hessian or Jacobian. The short name of
+            ``importance_type``.
+        data: Labeled images, a data folder or its training split. Taylor, Hessian, Jacobian and training between steps need
+            them; without them the others keep the batch-norm statistics, which costs accuracy.
         checkpoint: File the pruned network is written to.
         report: File (.json) or folder the report is written to, with the widths of all layers as .csv beside it.
         classes: What the outputs of a module mean: ``s2ds``, ``crack``, names in the order of the outputs, or a class set.
         factory: What builds a module (or a checkpoint of one): a function or class, or ``package.module:function``. A
             checkpoint names it; without one, a module can be pruned but not written to a checkpoint.
         factory_options: Its keyword arguments, plain values.
-        record: Plain values recorded beside the settings in lineage and report.
+        record: Plain values recorded with the settings in the lineage and the report.
         **settings: Fields of ``prune.pruning.settings.PruneSettings``, the flags of the command line.
 
     Raises:
-        UserError: for anything the user can fix, and whenever the result is not what was asked for.
+        UserError: for anything the user can fix, and when the result is not what was requested.
         TypeError: for arguments of another type, unknown ones, and ``ratio`` beside ``pruning_ratio``.
     """
     start = time.perf_counter()
@@ -114,16 +116,21 @@ def prune(
     say("model", source.file or source.architecture)
     if record is None:
         record = {"data_dir": str(split.folder) if split else None}
-    planned = plan(source.model, config, measure_on(source, config))
+    strided = _strided(source, config)
+    scores = scores_of(strided, split, config, device)
+    planned = plan(strided.model, config, measure_on(source, config), scores, source.model)
     with locked(file) if file else nullcontext(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        network, outcome, told = _pruned(source, split, planned, record, device)
+        network, outcome, told = _pruned(strided, split, planned, record, device)
         network.file = save_checkpoint(network, file) if file else None
         summary = _report(source, network, planned, outcome)
     summary.settings, summary.seconds = told, time.perf_counter() - start
     if not split and planned.config.recalibrate and planned.config.pruning_ratio and _has_norms(network.model):
         summary.notes.append(STALE_NORMS)
-    files = [*([file] if file else []), *(_written(summary, Path(report), network, planned.config) if report else [])]
+    files = [
+        *([file] if file else []),
+        *(_written(summary, Path(report), network) if report else []),
+    ]
     return PruneResult(model_of(network, str(device)), summary, file, tuple(files))
 
 
@@ -144,9 +151,18 @@ def _checkpoint_file(source: Network, checkpoint: str | Path | None) -> Path | N
     if file.suffix != ".pth":
         raise UserError(f"--checkpoint: expected a file that ends in .pth, found {file}")
     if source.file and file.resolve() == source.file.resolve():
-        raise UserError(f"--checkpoint {file}: would overwrite the model that is pruned, choose another name")
+        raise UserError(f"--checkpoint {file}: would overwrite the model being pruned: choose another name")
     require_factory(source)
     return file
+
+
+def _strided(source: Network, config: PruneSettings) -> Network:
+    """The network with the output stride that was asked for; the one that was opened stays as it is."""
+    if config.output_stride is None:
+        return source
+    strided = copy.deepcopy(source)
+    set_output_stride(strided.model, config.output_stride)
+    return strided
 
 
 def _opened_split(data: Data | None, source: Network, config: PruneSettings) -> Split | None:
@@ -155,9 +171,10 @@ def _opened_split(data: Data | None, source: Network, config: PruneSettings) -> 
         return opened_data("data", data, "train", source.classes, config)
     if not config.pruning_ratio:
         return None
-    if config.importance_type == "Taylor":
+    if config.gradients:
         raise UserError(
-            "--data: expected labeled images, which Taylor takes gradients on (Magnitude and Random need none), found none"
+            f"--data: expected labeled images, which {config.importance_type} takes gradients on "
+            "(Magnitude and Random need none), found none"
         )
     if config.finetune_epochs_per_step and config.iterative_steps > 1:
         raise UserError("--data: expected labeled images for the training between steps, found none")
@@ -175,6 +192,19 @@ def measure_on(network: Network, config: PruneSettings) -> Measure:
     return measure
 
 
+def scores_of(network: Network, split: Split | None, config: PruneSettings, device: torch.device) -> Scores:
+    """How the groups of a network are scored before it is pruned, for latency allocation; it is copied."""
+
+    def scores() -> dict[str, torch.Tensor]:
+        scored = copy.deepcopy(network)
+        scored.model.to(device)
+        return group_scores(
+            scored.model, config, PruningData(scored, split, config, device).hooks() if split else Hooks()
+        )
+
+    return scores
+
+
 def _pruned(
     source: Network, split: Split | None, planned: Plan, record: Mapping[str, Any], device: torch.device
 ) -> tuple[Network, PruneOutcome, dict[str, Any]]:
@@ -182,11 +212,11 @@ def _pruned(
     config, network = planned.config, copy.deepcopy(source)
     network.model.to(device)
     batches = PruningData(network, split, config, device) if split else None
-    outcome = prune_model(network.model, config, batches.hooks() if batches else Hooks())
+    outcome = prune_model(network.model, config, batches.hooks() if batches else Hooks(), planned.widths)
     settings = planned.settings() | dict(record)
     if batches:
         settings["number_format"] = batches.step.numbers.record()
-    if config.pruning_ratio:
+    if config.pruning_ratio or config.output_stride:
         network.lineage = [*network.lineage, new_stage("prune", settings, {})]
     return network, outcome, settings
 
@@ -230,8 +260,8 @@ def _report(dense: Network, pruned: Network, planned: Plan, outcome: PruneOutcom
     )
 
 
-def _written(told: PruningReport, report: Path, network: Network, config: PruneSettings) -> list[Path]:
+def _written(told: PruningReport, report: Path, network: Network) -> list[Path]:
     """Write the report as ``report`` says and return its files."""
     if report.suffix != ".json":
-        report /= f"{network.title}_{config.criterion.lower()}_{config.pruning_ratio:g}.json"
+        report /= f"{network.title}_{told.settings['criterion'].lower()}_{told.settings['pruning_ratio']:g}.json"
     return [write_json(report, told.to_json()), told.write_csv(report.with_suffix(".csv"))]

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from prune.data.dataset import Batch, SegmentationDataset, class_pixels, draw_batch
 from prune.data.find_split import usable_crop
+from prune.data.labels import IGNORE_INDEX
 from prune.data.split import Split
 from prune.data.transforms import Augmentation, training_transform
+from prune.errors import UserError
 from prune.models.checkpoint import Network
 from prune.models.freezing import backbone_of, freeze, unfreeze
 from prune.number_format import NumberFormat, number_format
@@ -23,6 +26,8 @@ CALIBRATION_BATCH = 4
 """Images per batch-norm recalibration batch: ASPP's pooled branch needs several for a variance."""
 CALIBRATION_CROP = 256
 """Largest side of its crops in px: per-channel statistics need no more."""
+ROUNDS = 16
+"""How often as many batches as asked for may be drawn to find every class."""
 
 
 class PruningData:
@@ -47,7 +52,7 @@ class PruningData:
         if config.class_weights != "none":
             weights = class_weights(config.class_weights, class_pixels(self.plain), network.classes)
         loss = make_loss(config.loss, None if weights is None else weights.to(device))
-        backward = config.importance_type == "Taylor" or config.finetune_epochs_per_step
+        backward = config.gradients or config.finetune_epochs_per_step
         numbers = number_format(config.amp, config.channels_last, device) if backward else NumberFormat()
         if backward:
             say("numbers", numbers)
@@ -66,12 +71,42 @@ class PruningData:
         recalibrate = self.recalibrate if self.config.recalibrate and self.config.pruning_ratio else None
         return Hooks(self.gradients, finetune, recalibrate)
 
-    def gradients(self) -> Iterator[None]:
-        """Gradients of the training loss, batch after batch."""
-        return batch_gradients(self.step, self.batches(self.plain, self.config.batches, self.config.batch_size))
+    def gradients(self) -> Iterator[int | None]:
+        """Gradients of the training loss, of what the criterion wants: batch after batch, every sample, or class by class."""
+        number, size = self.config.batches, self.config.batch_size
+        if self.config.gradients == "class":
+            return self._class_gradients()
+        if self.config.gradients == "sample":
+            number, size = number * size, 1
+        return batch_gradients(self.step, self.batches(self.plain, number, size))
+
+    def _class_gradients(self) -> Iterator[int]:
+        """Gradients of the loss on the pixels of one class of one batch, for all classes that a batch shows; which it was.
+
+        ``batches`` batches are taken, and more for classes of the data that none of them shows.
+
+        Raises:
+            UserError: when such a class is not found in ``ROUNDS`` times as many.
+        """
+        missing = set(np.flatnonzero(class_pixels(self.plain)).tolist())
+        for turn in range(ROUNDS):
+            for images, label in self.batches(self.plain, self.config.batches, self.config.batch_size):
+                shown = set(label.unique().tolist()) - {IGNORE_INDEX}
+                for chosen in sorted(shown & missing if turn else shown):
+                    only = torch.where(label == chosen, label, IGNORE_INDEX)
+                    for _ in batch_gradients(self.step, [(images, only)]):
+                        yield chosen
+                missing -= shown
+            if not missing:
+                return
+        names = ", ".join(self.plain.split.classes.classes[index] for index in sorted(missing))
+        raise UserError(
+            f"--class_balance: expected crops of every class, found none of {names} in "
+            f"{ROUNDS * self.config.batches * self.config.batch_size} crops: choose larger --batches or --crop_size"
+        )
 
     def recalibrate(self) -> None:
-        """Estimate batch-norm statistics anew on training crops."""
+        """Re-estimate batch-norm statistics on training crops."""
         images = (
             images.to(self.device, memory_format=self.step.numbers.memory_format)
             for images, _ in self.batches(self.varied, self.config.recalibration_batches, CALIBRATION_BATCH)

@@ -24,14 +24,14 @@ def score(
     arguments: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> EvaluationResult:
-    """Score masks made by any program against labels.
+    """Score masks from any program against labels.
 
     Args:
         pred_dir: Folder of predicted masks: class ids, palette colors or black and white, joined to the labels by stem.
         label_dir: Folder of labels, or a split folder.
         probabilities: Folder of crack probabilities (.npy or gray images): adds calibration.
-        workbook: Excel file to write, ending in .xlsx; the JSON goes beside it. None = write nothing.
-        arguments: What the record says was asked for, None = these arguments.
+        workbook: Excel file to write, ending in .xlsx; the JSON is written beside it. None = write nothing.
+        arguments: The arguments to record, None = these arguments.
         settings: Fields of ``prune.evaluation.settings.MaskSettings``.
 
     Returns:

@@ -7,7 +7,7 @@ from prune.synthetic import Summary
 
 
 def synthesize(folder: str | Path, *, images: int = 60, size: int = 192, seed: int = 0, force: bool = False) -> Summary:
-    """Draw photographs like those of S2DS, with labels of all seven classes, split into train, val and test.
+    """Generate photographs like those of S2DS, with labels of all seven classes, split into train, val and test.
 
     Args:
         folder: Where to write ``{train,val,test}/{Images,Labels_grayscale,Labels_RGB}/NNN.png``.

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import html
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from prune.data.labels import ClassSet
 from prune.data.split import Split
 from prune.errors import UserError
 from prune.files import locked
-from prune.hardware import choose_device, set_threads
+from prune.hardware import set_threads
 from prune.models.checkpoint import Network, require_architecture
 from prune.options import settings_from, with_settings
 from prune.progress import say
-from prune.report.charts import training_curves
+from prune.report.curves import training_curves
 from prune.tables import data_frame
+from prune.training import ranks
 from prune.training.history import Row
 from prune.training.loop import Progress, RunFiles
 from prune.training.prepare import fresh_network, training_splits
@@ -32,7 +33,7 @@ from prune.training.settings import TrainSettings, stored_settings
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Where a training ended and what it left.
+    """The result of a training.
 
     Args:
         model: The network of the best epoch.
@@ -101,9 +102,9 @@ def train(
     record: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> TrainResult:
-    """Train a network on labeled images, or fine-tune one, and give that of the best epoch.
+    """Train or fine-tune a network on labeled images, and return the network of the best epoch.
 
-    The number of PyTorch's threads is set as ``threads`` says, 0 = all cores or what OMP_NUM_THREADS says.
+    Sets PyTorch's number of threads to ``threads``, 0 = OMP_NUM_THREADS, else all cores.
 
     Args:
         data: What to learn from: a data folder, its training split, a list of names, or an opened split.
@@ -115,14 +116,14 @@ def train(
         run: Folder of last.pth, history.csv, curves.png, config.json and TensorBoard's events. Without it nothing of the
             kind is written, and the training cannot be resumed.
         resume: Continue the training in ``run`` where it stopped. Settings that are not given are those it was started
-            with; others than these are refused, but for threads, workers, cache and device.
-        force: Replace what an earlier training left in ``checkpoint`` and ``run``.
+            with; different ones are refused, except for threads, workers, cache and device.
+        force: Replace an earlier training in ``checkpoint`` and ``run``.
         classes: What to learn: ``s2ds``, ``crack``, names in the order of the outputs, or a class set; auto: what the
-            network has, else what the labels hold.
+            network has, else those of the labels.
         factory: What builds a module (or the network of a checkpoint that names it): a function or class, or
             ``package.module:function``. Without one, a module can be trained but not written to a checkpoint.
         factory_options: Its keyword arguments, plain values.
-        record: Plain values recorded beside the settings in lineage and config.json.
+        record: Plain values recorded with the settings in the lineage and config.json.
         **settings: Fields of ``prune.training.settings.TrainSettings``, the flags of the command line.
 
     Raises:
@@ -146,17 +147,22 @@ def train(
     files = RunFiles(file, folder, told | dict(record or {}))
     known = None if classes == "auto" else class_set(classes)
     built = {"factory": factory, "factory_options": factory_options, "classes": known}
-    device = choose_device(config.device)
-    with locked(file) if file else nullcontext(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        require_unused(files, resume, force)
-        set_threads(config.threads)
+    device = ranks.own_device(config.device)
+    generators = [device] if device.type == "cuda" else []
+    with ranks.joined(device), ExitStack() as held, torch.random.fork_rng(generators):
+        if file is not None:
+            ranks.agreed(lambda: held.enter_context(locked(file)))
+        ranks.agreed(lambda: require_unused(files, resume, force))
+        set_threads(config.threads or ranks.share_of_threads())
         numbers = run_numbers(config, files, resume)
         network = _opened("start", start, config, built)
         if network is not None:
             require_architecture(network, config.model)
             say("network", f"{network.architecture} from {network.file or 'memory'}")
         splits = _splits(data, val, _classes(network, known), config)
-        network, fine_tuned = network or fresh_network(config, splits[0].classes), network is not None
+        fine_tuned = network is not None
+        with ranks.first_goes_ahead():
+            network = network or fresh_network(config, splits[0].classes)
         material = Material(network, *splits, fine_tuned, _opened("teacher", teacher, config, built))
         trained = train_network(material, config, files, numbers, resume)
     return _result(material, trained, files)
@@ -220,7 +226,7 @@ def _splits(data: Data, val: Data | None, classes: ClassSet | None, config: Trai
 
 
 def _result(material: Material, trained: Trained, files: RunFiles) -> TrainResult:
-    if files.folder is not None:
+    if files.folder is not None and ranks.is_first():
         title = f"{files.record['name']}, {material.train.folder}"
         training_curves(trained.progress.history, files.folder / "curves.png", title=title)
     model = model_of(material.network)

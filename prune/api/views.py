@@ -1,4 +1,4 @@
-"""The pictures that can be made of what a network sees on one photograph."""
+"""The pictures that can be made of a prediction on one photograph."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,22 @@ from prune.errors import UserError
 from prune.inference.predictor import Predictor
 from prune.inference.probability import class_probability, require_logits
 from prune.inference.settings import PredictSettings
-from prune.report.figures import Picture, color_mask, heat_overlay, overlay, side_by_side
+from prune.report.agreement import TOLERANCE, agreement_legend, draw_agreement, errors
+from prune.report.figures import color_mask, heat_overlay, overlay, side_by_side
+from prune.report.paper import Picture, class_pixels, legend_of, with_legend
 
 RAMP = "gray = 0, then purple, red, orange, yellow = 1"
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What a network sees on a photograph, before anything is drawn.
+    """What a network finds in a photograph, before anything is drawn.
 
     Args:
         pixels: Pixels of the photograph per predicted class, float64 (C,).
         class_map: Class ids uint8 (H, W); None for Grad-CAM.
         heat: Probability or Grad-CAM heat float32 (H, W), 0…1, in the modes that show it.
-        predicted: Whether the class that was asked for is predicted anywhere.
+        predicted: Whether the requested class is predicted anywhere.
     """
 
     pixels: NDArray[np.float64]
@@ -46,6 +48,8 @@ class View:
             return f"gradcam  class {self.class_name}, layer {self.layer}: {RAMP} (most evidence in the photograph)"
         if self.mode == "probability":
             return f"probability  class {self.class_name}: {RAMP}; in _gray.png level 255 = 1"
+        if self.mode == "errors":
+            return f"errors  class {self.class_name}: blue = found, orange = false alarm, yellow = missed ({TOLERANCE} px apart agree)"
         return ""
 
 
@@ -65,7 +69,7 @@ def chosen_class(classes: ClassSet, name: str | None) -> int:
 
 
 def chosen_view(settings: PredictSettings, predictor: Predictor) -> View:
-    """What the settings ask for, checked against the network before any photograph is read.
+    """The view that the settings request, checked against the network before any photograph is read.
 
     Raises:
         UserError: for an unknown class or layer, and for a network that cannot give the picture.
@@ -83,14 +87,8 @@ def chosen_view(settings: PredictSettings, predictor: Predictor) -> View:
     return View(settings.mode, class_id, predictor.classes.classes[class_id], layer)
 
 
-def class_pixels(class_map: NDArray[np.uint8], classes: ClassSet) -> NDArray[np.float64]:
-    """Pixels per class of a class map (H, W), float64 (C,)."""
-    others = [np.count_nonzero(class_map == i) for i in range(1, len(classes))]  # faster than bincount
-    return np.array([class_map.size - sum(others), *others], float)
-
-
 def segment(image: Picture, predictor: Predictor, view: View) -> Segmentation:
-    """What the network sees on a photograph uint8 (H, W, 3), RGB; ``view`` is from ``chosen_view`` with the same network.
+    """What the network finds in a photograph uint8 (H, W, 3), RGB; ``view`` is from ``chosen_view`` with the same network.
 
     Pixels are counted at the size Grad-CAM scales large photographs to.
     """
@@ -107,28 +105,56 @@ def segment(image: Picture, predictor: Predictor, view: View) -> Segmentation:
     return Segmentation(class_pixels(class_map, predictor.classes), class_map)
 
 
+@dataclass(frozen=True)
+class Look:
+    """How pictures look.
+
+    Args:
+        opacity: Of what is laid over the photograph, 0…1; probabilities of thin cracks get twice as much.
+        palette: Colors of the classes, one of ``prune.data.settings.PALETTES``.
+        legend: Whether to add names and shares below pictures of classes.
+    """
+
+    opacity: float = 0.5
+    palette: str = "standard"
+    legend: bool = True
+
+
 def draw(
-    image: Picture, seen: Segmentation, mode: str, classes: ClassSet, opacity: float
+    image: Picture,
+    seen: Segmentation,
+    view: View,
+    classes: ClassSet,
+    look: Look,
+    label: NDArray[np.uint8] | None = None,
 ) -> dict[str, NDArray[np.uint8]]:
     """Pictures of a segmentation, by the ending of their file names; the first, without ending, is the one to show.
 
-    Only side_by_side is larger than the photograph.
-
     Args:
         image: The photograph uint8 (H, W, 3), RGB.
-        seen: From ``segment`` in the same mode.
-        mode: One of ``VIEWS``.
+        seen: From ``segment`` with the same view.
+        view: What they show.
         classes: Of the network.
-        opacity: Of what is laid over the photograph, 0…1; probabilities of thin cracks get twice as much.
+        look: How they look; only side_by_side and legends make a picture larger than the photograph.
+        label: Class ids uint8 (H, W) for the mode errors.
     """
+    mode, opacity = view.mode, look.opacity
     if seen.heat is not None and mode == "probability":
         levels = np.rint(255 * seen.heat).astype(np.uint8)
         return {"": heat_overlay(image, seen.heat, min(1.0, 2 * opacity)), "_gray": levels}
     if seen.heat is not None:
         return {"": heat_overlay(image, seen.heat, opacity)}
     assert seen.class_map is not None
+    if mode == "errors":
+        assert label is not None
+        found = errors(seen.class_map, label, view.class_id)
+        drawn = draw_agreement(image, found)
+        return {"": with_legend(drawn, agreement_legend(found, title=view.class_name)) if look.legend else drawn}
     if mode == "overlay":
-        return {"": overlay(image, seen.class_map, classes, opacity)}
+        drawn = overlay(image, seen.class_map, classes, opacity, look.palette)
+        entries = legend_of(seen.pixels, classes.recolored(look.palette, on_photograph=True))
+        return {"": with_legend(drawn, entries) if look.legend else drawn}
     if mode == "save_mask":
         return {"": color_mask(seen.class_map, classes)}
-    return {"": side_by_side(image, seen.class_map, classes)}
+    sheet = side_by_side(image, seen.class_map, classes, look.palette, pixels=seen.pixels, explained=look.legend)
+    return {"": sheet}

@@ -1,1 +1,1 @@
-"""Latency, memory, throughput, and what this machine gives."""
+"""Latency, memory, throughput, and the peaks of this machine."""

@@ -20,7 +20,7 @@ from prune.inference.predictor import Predictor
 from prune.progress import progress
 from prune.tables import text_table, write_csv
 
-HEADER = ("network", "runtime", "precision", "ms", "95 % interval", "images/s", "speed-up", "% of peak", "peak MiB")
+HEADER = ("network", "runtime", "precision", "ms", "95% interval", "images/s", "speed-up", "% of peak", "peak MiB")
 """Columns on the screen; the files have more."""
 NAME_WIDTH = 24
 """Characters of a network's name on the screen, at most."""
@@ -99,7 +99,7 @@ class NetworkComparison:
         ]
         try:
             from prune.report.charts import latency_chart
-        except ImportError:  # an edge box
+        except ImportError:  # an edge device
             return files
         return [*files, latency_chart(table, output.with_suffix(".png"), title=self.title)]
 
@@ -137,7 +137,7 @@ def _counts(predictor: Predictor, size: tuple[int, int]) -> tuple[int | None, in
 def time_networks(
     names: Sequence[str], size: tuple[int, int], repeats: int, *, batch: int = 1, threads: int = 0, device: str = "cpu"
 ) -> list[TimedNetwork]:
-    """Time networks in turns, in random order per round, and measure memory and loading in processes of their own.
+    """Time networks in interleaved runs, in random order per round, and measure memory and loading in separate processes.
 
     Args:
         names: Networks, see ``prune.benchmark.entries``; the first is the baseline of the speedups.
@@ -201,7 +201,7 @@ def with_shares(rows: Sequence[TimedNetwork], peaks: Mapping[str, Mapping[str, f
 
 
 def compare_networks(names: Sequence[str], settings: TimingSettings) -> NetworkComparison:
-    """Time networks against each other and hold them against the peaks of this machine.
+    """Time networks side by side and compare them with the peaks of this machine.
 
     Args:
         names: Networks, see ``prune.benchmark.entries``; the first is the baseline of the speedups.

@@ -1,4 +1,4 @@
-"""What this CPU is: its flags, the kind they make it, and the number formats it multiplies in hardware."""
+"""This CPU: its flags, its kind, and the number formats it multiplies in hardware."""
 
 import platform
 import re

@@ -38,7 +38,7 @@ GAIN_BOUNDS = {"amx": 9.0, "avx512_vnni": 4.0}
 GAIN_BOUND = 1.5
 """The same on CPUs that cannot multiply INT8 in hardware."""
 PROFILED = (("openvino", "int8"), ("openvino", "fp32"), ("onnx", "int8"), ("onnx", "fp32"))
-"""Files of the 50 % network whose layers are timed."""
+"""Files of the 50% network whose layers are timed."""
 SHOWN_SHARE = 0.002
 """Operators below this share of the time are left out of the profile's table; the JSON has them all."""
 
@@ -58,7 +58,7 @@ def _network(channel_ratio: int) -> Network:
 
 
 def _plans(bf16: bool) -> dict[int, list[tuple[str, str]]]:
-    """Runtime and precision of the files of every channel ratio; the dense and the 50 % network in bf16 too if asked."""
+    """Runtime and precision of the files of every channel ratio; the dense and the 50% network in bf16 too if asked."""
     plans = {
         0: [("openvino", "fp32"), ("openvino", "int8")],
         50: [("onnx", "fp32"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "int8")],
@@ -92,7 +92,7 @@ def deploy(output: Path, size: int, passes: int, machine: dict[str, Any]) -> lis
     """What pruning, quantization and the runtime gain over the dense network in eager float32, all in one run.
 
     Weights are random: they decide accuracy, not time. Writes the rows to ``output``, a CSV and a chart beside it, and
-    where the time of the 50 % network goes (``deploy_profile.json`` and ``.md``).
+    where the time of the 50% network goes (``deploy_profile.json`` and ``.md``).
 
     Args:
         output: The JSON file.
@@ -116,7 +116,7 @@ def deploy(output: Path, size: int, passes: int, machine: dict[str, Any]) -> lis
 
 
 def _write_profile(output: Path, folder: Path, size: int, threads: int) -> None:
-    """Time the layers of the files of the 50 % network in ``folder``; write them as JSON and as a Markdown table."""
+    """Time the layers of the files of the 50% network in ``folder``; write them as JSON and as a Markdown table."""
     profiles: dict[tuple[str, str], list[OperatorTime]] = {}
     for runtime, precision in progress(PROFILED, "layer profiles", "file"):
         file = folder / f"pruned_50_{precision}{FORMATS[runtime][0]}"

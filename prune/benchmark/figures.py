@@ -21,7 +21,7 @@ from prune.progress import progress
 from prune.synthetic import draw_scene
 
 CRACK_SEEDS = 4
-"""Synthetic photographs whose cracks are laid over each other, so that about 1 % of the pixels is crack."""
+"""Synthetic photographs whose cracks are laid over each other, so that about 1% of the pixels is crack."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def run_measured(words: list[str], folder: Path) -> tuple[float, float]:
 
 
 def drawn_cracks(size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A prediction and a label (size, size) of S2DS ids with the cracks of synthetic photographs, about 1 % of the pixels.
+    """A prediction and a label (size, size) of S2DS ids with the cracks of synthetic photographs, about 1% of the pixels.
 
     The prediction is the label moved by 2 px and widened, with a false crack: nothing is spared by being equal.
     """
@@ -89,7 +89,7 @@ def scoring_speed(size: int, repeats: int) -> list[Figure]:
             task()
             seconds[name].append(time.perf_counter() - start)
     found = {name: 1e3 * median(values) for name, values in seconds.items()}
-    share = f"{size} px image, {100 * masks[1].mean():.1f} % labeled crack"
+    share = f"{size} px image, {100 * masks[1].mean():.1f}% labeled crack"
     detail = f"{share}, one core"
     if "published" in found:
         detail += f"; thinning it takes {found['thin']:.0f} ms, skimage's {found['published']:.0f} ms, same pixels"

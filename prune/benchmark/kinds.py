@@ -15,7 +15,7 @@ from prune.benchmark.machine import gmacs_per_second, share_of_peak
 from prune.benchmark.peaks import NUMBERS
 from prune.errors import UserError
 from prune.files import write_text
-from prune.report.charts import COLORS, empty_figure, plain, save
+from prune.report.charts import COLORS, HATCHES, empty_figure, plain, save
 from prune.tables import markdown_table, write_csv
 
 MARKS = "<!-- kinds -->", "<!-- /kinds -->"
@@ -101,7 +101,7 @@ def read_kinds(root: Path) -> list[Kind]:
 
 def _label(key: Key) -> str:
     ratio, runtime, precision = key
-    network = f"{100 * ratio:.0f} % of the channels removed" if ratio else "dense"
+    network = f"{100 * ratio:.0f}% of the channels removed" if ratio else "dense"
     return f"{network}, {RUNTIMES.get(runtime, runtime)} {precision}"
 
 
@@ -116,7 +116,7 @@ def _keys(kinds: Sequence[Kind]) -> list[Key]:
 
 
 def _percent(share: float | None) -> str | None:
-    return None if share is None else f"{100 * share:.0f} %"
+    return None if share is None else f"{100 * share:.0f}%"
 
 
 def machines_table(kinds: Sequence[Kind]) -> str:
@@ -156,7 +156,8 @@ def kinds_chart(kinds: Sequence[Kind], path: Path) -> Path:
     left, right = figure.subplots(1, 2, sharey=True)
     height = 0.8 / len(kinds)
     for number, (kind, rows) in enumerate(zip(kinds, found, strict=True)):
-        style: dict[str, Any] = {"height": height, "color": COLORS[number % len(COLORS)]}
+        style: dict[str, Any] = {"height": height, "color": COLORS[number % len(COLORS)], "edgecolor": "white"}
+        style |= {"hatch": HATCHES[number % len(HATCHES)], "linewidth": 0}
         places = {
             key: index + height * (number - (len(kinds) - 1) / 2) for index, key in enumerate(keys) if key in rows
         }
@@ -200,7 +201,7 @@ def _networks_table(rows: Sequence[Row]) -> str:
         times = [f"{found[column]['ms_median']:.1f}" if column in found else None for column in columns]
         alone = _best(list(found.values()), "images_per_second")
         crowd = _best(floats, "images_per_second_one_per_core")
-        cells.append([name, first["size"], f"{100 * ratio:.0f} %", *counts, *times, share, alone, crowd])
+        cells.append([name, first["size"], f"{100 * ratio:.0f}%", *counts, *times, share, alone, crowd])
     titles = [f"{RUNTIMES.get(runtime, runtime)} {precision}, ms" for runtime, precision in columns]
     header = ["network", "px", "removed", "parameters, M", "GMACs", *titles, "best fp32, of peak"]
     return markdown_table([*header, "one after the other, best images/s", "one per core, best fp32 images/s"], cells)
@@ -228,7 +229,7 @@ def kind_page(kind: Kind) -> str:
     header = ["network", "ms", "speed-up", "GMACs/s", "of peak", "peak MiB", "file MiB"]
     parts += ["## Deployment", markdown_table(header, cells)]
     if kind.profile:
-        parts += ["## Where the time of the 50 % network goes", kind.profile]
+        parts += ["## Where the time of the 50% network goes", kind.profile]
     if kind.networks:
         parts += ["## Every network", _networks_table(kind.networks)]
     return "\n\n".join(parts) + "\n"

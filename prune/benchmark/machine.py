@@ -1,4 +1,4 @@
-"""What this machine gives: facts, peaks, and the share of them that a network reaches.
+"""Facts and peaks of this machine, and the share of the peaks that a network reaches.
 
 A network's rate is read against these peaks, so that figures of different machines can be compared.
 """

@@ -169,7 +169,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         share = _best_share(best)
         cells.append([name, f"{ratio:.0%}", *times, "" if share is None else f"{100 * share:.0f}"])
     titles = (runtime if precision == "fp32" else f"{runtime} {precision}" for runtime, precision in kinds)
-    note = "ms of a pass, float32 where nothing else is said"
+    note = "ms per pass, float32 unless stated otherwise"
     return f"{text_table(['network', 'removed', *titles, '% of peak'], cells)}\n{note}"
 
 
@@ -183,7 +183,7 @@ def _write(output: Path, rows: Sequence[dict[str, Any]], machine: dict[str, Any]
 def networks_speed(output: Path, passes: int, names: Sequence[str], machine: dict[str, Any]) -> list[Figure]:
     """Time every network at the size of its recipe, batch 1; writes the rows to ``output``, a CSV and a chart beside it.
 
-    Runtimes of one network take turns; rows of other networks in the file stay when they are of the same machine.
+    Runtimes of one network are interleaved; rows of other networks in the file stay when they are of the same machine.
 
     Args:
         output: The JSON file.

@@ -43,7 +43,7 @@ class PeakSettings:
 
 @dataclass(frozen=True)
 class Peaks:
-    """What a device gives.
+    """The peak rates of a device.
 
     Args:
         rates: Billions of multiply-accumulates per second (GMACs/s) by number format and candidate, such as
@@ -183,7 +183,7 @@ def _numpy_copy_speed(settings: PeakSettings) -> float:
 def measure_peaks(threads: int, device: str = "cpu", settings: PeakSettings | None = None) -> Peaks:
     """Measure the peak rates and the memory bandwidth of a device: ten seconds on two cores.
 
-    Candidates take turns, see ``time_in_turns``.
+    Candidates are interleaved, see ``time_in_turns``.
 
     Args:
         threads: CPU threads of OpenVINO; PyTorch uses those it was told to use.

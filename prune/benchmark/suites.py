@@ -1,7 +1,8 @@
-"""``python -m prune benchmark``: the figures the project promises, measured on this machine."""
+"""``python -m prune benchmark``: the project's own performance figures, measured on this machine."""
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from prune.benchmark.deploy import deploy
 from prune.benchmark.figures import Figure, run_measured, scoring_speed
 from prune.benchmark.folder_speed import folder_speed
 from prune.benchmark.machine import measured_machine, stored_rows
+from prune.benchmark.measuring import measuring
 from prune.benchmark.networks import networks_speed
 from prune.benchmark.settings import SuiteSettings
 from prune.benchmark.training_speed import TrainingSpeed, training_speed
@@ -70,16 +72,21 @@ class SuiteResult:
         return f"{text_table(['figure', 'value', '', 'bound', 'kept'], rows)}\nfigures  {self.file}"
 
 
-def measure_suites(settings: SuiteSettings, output: Path) -> SuiteResult:
+def measure_suites(
+    settings: SuiteSettings, output: Path, page: Callable[[], list[Figure]] | None = None
+) -> SuiteResult:
     """Measure the chosen suites and write the figures with the machine's facts to ``output``.
 
-    The suites deploy and networks write their rows beside it. A single suite replaces its own figures and keeps those of
+    ``page`` measures the suite page, which is a room above this one; None leaves it out. The suites deploy and networks
+    write their rows beside it. A single suite replaces its own figures and keeps those of
     the others, if they are of the same machine.
     """
     set_threads(0)
     check_writable(output.parent)
     machine = measured_machine()
     figures = _measured(settings, output, machine)
+    if page is not None and settings.suite in ("all", "page"):
+        figures += page()
     rows = [asdict(figure) | {"kept": figure.kept} for figure in figures]
     if settings.suite not in ("all", "networks"):
         names = {figure.name for figure in figures}
@@ -106,10 +113,16 @@ def _measured(settings: SuiteSettings, output: Path, machine: dict[str, Any]) ->
             figures += training_speed(Path(name), loops)
     if settings.suite in ("all", "scores"):
         figures += scoring_speed(settings.score_size, settings.score_repeats)
+    if settings.suite in ("all", "measuring"):
+        figures += measuring()
     if settings.suite in ("all", "folder"):
         figures += folder_speed()
     if settings.suite in ("all", "deploy"):
         figures += deploy(output.with_name("deploy.json"), settings.size, settings.passes, machine)
+    if settings.suite == "studies":
+        from prune.benchmark.studies_speed import studies_speed
+
+        figures += studies_speed()
     if settings.suite == "networks":
         names = chosen_networks(settings.models)
         figures += networks_speed(output.with_name("networks.json"), max(1, settings.passes // 4), names, machine)

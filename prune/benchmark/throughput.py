@@ -1,4 +1,4 @@
-"""How many images of a network fit into a second when every core works on one of its own, taken in turns."""
+"""How many images of a network fit into a second when every core works on one of its own, in interleaved runs."""
 
 import time
 from collections.abc import Mapping, Sequence

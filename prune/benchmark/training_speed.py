@@ -152,7 +152,7 @@ def _loops(name: str, batch: Batch) -> tuple[dict[str, Step], nn.Module, tuple[s
 
 
 def _with_compiled(loops: dict[str, Step], model: nn.Module, batch: Batch) -> tuple[dict[str, Step], str]:
-    """The loops and the faster of the channels_last ones under ``torch.compile``, or why that cannot be had."""
+    """The loops and the faster of the channels_last ones under ``torch.compile``, or why it is not available."""
     if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         return loops, "compiled left out: no C++ compiler"
     formats = {"float32 channels_last": None, "bfloat16 channels_last": torch.bfloat16}
@@ -162,7 +162,7 @@ def _with_compiled(loops: dict[str, Step], model: nn.Module, batch: Batch) -> tu
     start = time.perf_counter()
     try:
         step()
-    except Exception as error:  # whatever the compiler stumbles over, the other loops can be timed
+    except Exception as error:  # if compilation fails in any way, the other loops can still be timed
         return loops, f"compiled left out: {first_line(error)}"
     return {**loops, COMPILED: step}, f"compiled is {fastest}, compiling took {time.perf_counter() - start:.0f} s"
 

@@ -1,4 +1,4 @@
-"""``python -m prune benchmark``: networks timed against each other, or the figures the project promises."""
+"""``python -m prune benchmark``: networks timed side by side, or the project's own performance figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,29 +12,29 @@ from prune.options import CHECKPOINT_FLAGS, option
 
 @dataclass(frozen=True)
 class BenchmarkOptions(SuiteSettings):
-    """Everything ``python -m prune benchmark`` can be told."""
+    """Options of ``python -m prune benchmark``."""
 
     files: tuple[str, ...] = option(
         (),
-        "networks to time, the first is the baseline of the others; default: the project's own figures",
+        "networks to time; the first is the baseline; default: measure the project's own figures",
         positional=True,
         aliases=CHECKPOINT_FLAGS,
     )
     output: str | None = option(
         None,
-        "file of the figures; default: bench.json, networks_bench.json or latency.json in the folder of this kind of CPU in "
+        "JSON file for the figures; default: bench.json, networks_bench.json or latency.json in the folder of this kind of CPU in "
         "results/benchmarks",
         metavar="FILE",
     )
 
 
 def _time_files(options: BenchmarkOptions) -> None:
-    """Time the named networks; without PyTorch, exports are what can be timed."""
+    """Time the named networks; without PyTorch, only exports can be timed."""
     from prune.benchmark.compare import compare_networks
     from prune.benchmark.entries import open_network
     from prune.benchmark.machine import machine_kind, resolved_device
 
-    for name in options.files:  # a mistake is told before anything is measured
+    for name in options.files:  # report a mistake before anything is measured
         open_network(name, options.threads, options.device)
     folder = BENCHMARKS / machine_kind(resolved_device(options.device))
     output = Path(options.output or folder / "latency.json")
@@ -48,10 +48,11 @@ def _measure_suites(options: BenchmarkOptions) -> None:
     from prune.benchmark.cpu import cpu_kind
     from prune.benchmark.kinds import write_kinds
     from prune.benchmark.suites import measure_suites
+    from prune.web.speed import page_speed
 
     name = "networks_bench.json" if options.suite == "networks" else "bench.json"
     output = Path(options.output or BENCHMARKS / cpu_kind() / name)
-    found = measure_suites(options, output)
+    found = measure_suites(options, output, page_speed)
     if options.output is None and output.with_name("deploy.json").is_file():
         write_kinds(BENCHMARKS)
     print("", found, sep="\n")
@@ -70,5 +71,5 @@ def run(options: BenchmarkOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("benchmark", argv)

@@ -14,14 +14,18 @@ from prune.options import fields_of, option
 
 @dataclass(frozen=True)
 class CompareOptions(CompareSettings):
-    """Everything ``python -m prune compare`` can be told."""
+    """Options of ``python -m prune compare``."""
 
-    files: tuple[str, ...] = option((), "evaluations to compare, the .json files of test.py or score", positional=True)
+    files: tuple[str, ...] = option(
+        (), "evaluations to compare: .json files written by test.py or score", positional=True
+    )
     baseline: str | None = option(
-        None, "the one of them the others are compared with; default: the first", metavar="FILE"
+        None, "the evaluation that the others are compared with; default: the first", metavar="FILE"
     )
     output: str = option(
-        "results/metrics/comparison.xlsx", "workbook to write, FILE.xlsx; .json and .png go beside it", metavar="FILE"
+        "results/metrics/comparison.xlsx",
+        "workbook to write, FILE.xlsx; .json and .png files are written beside it",
+        metavar="FILE",
     )
     force: bool = option(False, FORCE)
 
@@ -58,5 +62,5 @@ def run(options: CompareOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("compare", argv)

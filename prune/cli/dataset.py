@@ -1,4 +1,4 @@
-"""``python -m prune dataset``: what a data set holds, what is wrong with it, and how it looks."""
+"""``python -m prune dataset``: what a data set contains, its problems, and a contact sheet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from prune.options import fields_of, option
 
 @dataclass(frozen=True)
 class DatasetOptions(SurveySettings):
-    """Everything ``python -m prune dataset`` can be told."""
+    """Options of ``python -m prune dataset``."""
 
     folder: str | None = option(
         None,
@@ -24,7 +24,7 @@ class DatasetOptions(SurveySettings):
     )
     output: str | None = option(
         None,
-        "folder of dataset.json and contact.png; default: results/datasets/<folder>",
+        "folder for dataset.json and contact.png; default: results/datasets/<folder>",
         metavar="DIR",
     )
     force: bool = option(False, FORCE)
@@ -49,7 +49,7 @@ def _require_same(file: Path, root: Path, options: DatasetOptions) -> None:
 
 
 def run(options: DatasetOptions) -> None:
-    """Look through the data set and print what was found.
+    """Check the data set and print what was found.
 
     Raises:
         PartlyDone: when some of the files cannot be used; everything is written nevertheless.
@@ -68,5 +68,5 @@ def run(options: DatasetOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("dataset", argv)

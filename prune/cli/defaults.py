@@ -1,4 +1,4 @@
-"""What a command takes when nothing is named, so that every command line works in a bare clone."""
+"""The defaults of the command lines, so that each of them works in a fresh clone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prune.data.split_folders import descend
 from prune.errors import UserError
 from prune.files import locked
 
-if TYPE_CHECKING:  # an edge box has no PyTorch
+if TYPE_CHECKING:  # an edge device has no PyTorch
     from prune.models.checkpoint import Network
 
 DEMO_DATA = Path("data/demo")
@@ -29,7 +29,7 @@ def draw_demo_data(folder: Path) -> None:
     Raises:
         UserError: when ``folder`` holds a part of a set, left by a drawing that was stopped.
     """
-    from prune.synthetic import unfinished  # needs SciPy, which an edge box does not have
+    from prune.synthetic import unfinished  # needs SciPy, which an edge device does not have
 
     if not folder.is_dir():
         with locked(folder, wait=True):
@@ -37,14 +37,14 @@ def draw_demo_data(folder: Path) -> None:
                 _draw(folder)
     if unfinished(folder):
         raise UserError(
-            f"{folder}: expected all images of a drawn set, found a part: remove the folder, it is drawn anew"
+            f"{folder}: expected a complete synthetic set, found part of one: remove the folder to generate it again"
         )
 
 
 def _draw(folder: Path) -> None:
     from prune.synthetic import synthesize
 
-    partial = folder.with_name(f".{folder.name}.partial")  # nobody else's: the caller holds the lock
+    partial = folder.with_name(f".{folder.name}.partial")  # ours alone: the caller holds the lock
     shutil.rmtree(partial, ignore_errors=True)
     drawn = synthesize(partial, DEMO_IMAGES, DEMO_SIZE, DEMO_SEED)
     partial.rename(folder)
@@ -55,14 +55,14 @@ def data_folder() -> Path:
     """The default data folder; the demo data are drawn when there is neither them nor ``data/S2DS``."""
     folder = default_data()
     if not folder.is_dir():
-        print(f"no data found: drawing {DEMO_IMAGES} synthetic images into {folder}")
+        print(f"no data found: generating {DEMO_IMAGES} synthetic images in {folder}")
     if folder == DEMO_DATA:
         draw_demo_data(folder)
     return folder
 
 
 def open_split(config: DataOptions, folder: str | Path | None, role: str, classes: ClassSet | None) -> Split:
-    """The labeled images a command means, announced on the screen.
+    """The labeled images for a command, announced on the screen.
 
     Args:
         config: How to read them.
@@ -129,7 +129,7 @@ def lineage_data(network: Network, role: str) -> LineageData | None:
 
 
 def open_lineage_split(config: DataOptions, folder: str | None, role: str, network: Network, flag: str) -> Split:
-    """The labeled images a command means that goes on with a network, announced on the screen.
+    """The labeled images for a command that continues with a network, announced on the screen.
 
     Args:
         config: How to read them.
@@ -148,16 +148,18 @@ def open_lineage_split(config: DataOptions, folder: str | None, role: str, netwo
     source = lineage_data(network, role)
     if source is None:
         if network.foreign and default_data() == DEMO_DATA:
-            raise UserError(f"{flag}: {network.file} does not tell what it was trained on: name a data folder")
+            raise UserError(f"{flag}: {network.file} does not say what it was trained on: name a data folder")
         return open_split(config, None, role, network.classes)
     if DEMO_DATA in (source.folder, source.folder.parent):
         draw_demo_data(DEMO_DATA)
     if not source.folder.exists():
         raise UserError(
-            f"{flag}: {network.file} was trained on {source.folder}, which is not there: name a data folder"
+            f"{flag}: {network.file} was trained on {source.folder}, which does not exist: name a data folder"
         )
     plain = (config.dataset, config.mask_threshold) == (DataOptions.dataset, DataOptions.mask_threshold)
     try:
         return open_split(source.reading if plain else config, source.folder, role, network.classes)
     except UserError as error:
-        raise UserError(f"{error.message} (the data of the lineage of {network.file}; {flag} names others)") from error
+        raise UserError(
+            f"{error.message} ({network.file} was trained on these data; use {flag} to name others)"
+        ) from error

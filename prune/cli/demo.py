@@ -1,4 +1,4 @@
-"""``python -m prune demo``: the whole journey on synthetic images, through the command lines a user would type."""
+"""``python -m prune demo``: a complete small study on synthetic images, run through the command lines a user would type."""
 
 import time
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ DemoOptions = with_defaults(
     figures=4,
     workers=0,
 )
-"""What ``python -m prune demo`` can be told: a study sized for ten minutes on two cores, nothing meant for real data."""
+"""Options of ``python -m prune demo``: a study sized for ten minutes on two cores, nothing meant for real data."""
 
 
 def run(options: StudyOptions) -> None:
-    """Draw the data, run the study, draw the figures, print the table and where everything lies."""
+    """Generate the data, run the study, draw the figures, print the table and where the files are."""
     from prune.cli import defaults
     from prune.studies.study import study
 
@@ -43,8 +43,9 @@ def run(options: StudyOptions) -> None:
     defaults.draw_demo_data(data)
     result = study(options, run_command)
     tuned = f"{options.name}_taylor_finetuned"
-    for mode in ("side_by_side", "overlay", "save_mask"):
+    for mode in ("side_by_side", "overlay", "errors", "save_mask"):
         words = ["--state_dict", tuned, "--image", f"{data}/test/Images", "--mode", mode, "--save_figure"]
+        words += [] if options.palette == "standard" else ["--palette", options.palette]
         print(f"\n$ python inference.py {' '.join(words)}")
         run_command("inference.py", words)
     print(result)
@@ -52,5 +53,5 @@ def run(options: StudyOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("demo", argv)

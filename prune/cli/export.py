@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportOptions(ExportSettings):
-    """Everything ``python -m prune export`` can be told."""
+    """Options of ``python -m prune export``."""
 
     checkpoint: str | None = option(
         None,
@@ -30,15 +30,20 @@ class ExportOptions(ExportSettings):
         metavar="FILE",
     )
     to: str = option("onnx", "runtime of the file", choices=tuple(FORMATS))
-    size: tuple[str, ...] = option(("dynamic",), "height and width of its one input in px, or dynamic", metavar="PX")
+    size: tuple[str, ...] = option(("dynamic",), "fixed input height and width in px, or dynamic", metavar="PX")
     data: str | None = option(
         None,
-        "data folder: train calibrates, test is compared on; default: what the checkpoint was trained on, else the default data",
+        "data folder: its training images calibrate INT8, its test images check the file; default: the data the checkpoint was trained on, else the default data",
         aliases=("--data_dir",),
         metavar="DIR",
     )
     output: str | None = option(
         None, "file to write; default: results/exports/<model>[_<precision>].<suffix>", metavar="FILE"
+    )
+    notes: str | None = option(
+        None,
+        "JSON file of notes to store in the export (data, license, scores, known failures): headings with texts",
+        metavar="FILE",
     )
     force: bool = option(False, FORCE)
     factory: str | None = option(None, FACTORY)
@@ -106,9 +111,9 @@ def run(options: ExportOptions) -> None:
     print(f"model    {network.file}")
     splits = _splits(options, network)
     settings = fields_of(ExportSettings, options)
-    print(export(network, file, to=options.to, size=options.fixed_size, data=splits, **settings))
+    print(export(network, file, to=options.to, size=options.fixed_size, data=splits, notes=options.notes, **settings))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("export", argv)

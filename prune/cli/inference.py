@@ -1,4 +1,4 @@
-"""``inference.py``: photographs in, pictures of what the network sees out."""
+"""``inference.py``: photographs in, pictures of the network's predictions out."""
 
 from __future__ import annotations
 
@@ -19,18 +19,25 @@ if TYPE_CHECKING:
     from prune.api.predict import PredictResult
 
 
+DEFAULT_NETWORK = "crack"
+"""Part of the package; used where nothing else was made yet."""
+
+
 @dataclass(frozen=True)
 class InferenceOptions(PredictSettings, LoadSettings):
-    """Everything ``inference.py`` can be told."""
+    """Options of ``inference.py``."""
 
-    state_dict: str | None = option(None, "checkpoint or export to use; default: the newest in results/models")
-    classes: str | None = option(None, "of an export made by another tool", choices=CLASS_SETS)
+    state_dict: str | None = option(
+        None,
+        "checkpoint or export to use; default: the newest in results/models, else crack, the network included in the package",
+    )
+    classes: str | None = option(None, "classes of an export made by another tool", choices=CLASS_SETS)
     image: str | None = option(
         None,
         "photograph or folder of photographs; default: those of the test split of data/S2DS, else of the demo data",
     )
     save_figure: bool = option(False, "write files instead of opening a window")
-    output_dir: str = option("results/figures", "folder of the files")
+    output_dir: str = option("results/figures", "folder for the files")
     factory: str | None = option(None, FACTORY)
 
 
@@ -49,15 +56,20 @@ def _photos(options: InferenceOptions) -> PhotoFiles:
 
 
 def network_file(named: str | None) -> Path:
-    """The file of the named network, else of the newest checkpoint.
+    """The file of the named network, else of the newest checkpoint, else the network that is part of the package.
 
     Raises:
         UserError: when there is none, and when the newest is asked for without PyTorch.
     """
-    from prune.files import find_model
+    from prune.files import MODELS, find_model, shipped_model, visible
+    from prune.progress import say
 
     if named:
         return find_model(named)
+    shipped = shipped_model(DEFAULT_NETWORK)
+    if shipped and not visible(MODELS, "*.pth"):
+        say("network", f"{DEFAULT_NETWORK}, which comes with the package ({MODELS} holds no checkpoint)")
+        return shipped
     try:
         from prune.models.checkpoint import newest_model
     except ImportError as error:
@@ -110,5 +122,5 @@ def run(options: InferenceOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("inference", argv)

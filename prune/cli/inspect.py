@@ -1,4 +1,4 @@
-"""``python -m prune inspect``: any file of a network as a card a person can read, or port to another language."""
+"""``python -m prune inspect``: any network file as a summary card for readers, and for porting to another language."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from prune.options import CHECKPOINT_FLAGS, FACTORY, TRUST_PICKLE, check, option
 
 @dataclass(frozen=True)
 class InspectOptions:
-    """Everything ``python -m prune inspect`` can be told."""
+    """Options of ``python -m prune inspect``."""
 
     file: str | None = option(
         None,
@@ -20,7 +20,7 @@ class InspectOptions:
         aliases=CHECKPOINT_FLAGS,
     )
     layers: bool = option(False, "list the width of every layer of a checkpoint")
-    classes: str | None = option(None, "of an export made by another tool", choices=CLASS_SETS)
+    classes: str | None = option(None, "classes of an export made by another tool", choices=CLASS_SETS)
     trust_pickle: bool = option(False, TRUST_PICKLE)
     factory: str | None = option(None, FACTORY)
 
@@ -38,5 +38,5 @@ def run(options: InspectOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("inspect", argv)

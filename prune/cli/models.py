@@ -13,13 +13,13 @@ from prune.progress import progress
 
 @dataclass(frozen=True)
 class ModelsOptions:
-    """Everything ``python -m prune models`` can be told."""
+    """Options of ``python -m prune models``."""
 
     name: str | None = option(None, "one network; default: all", positional=True)
-    summary: bool = option(False, "of one network: every layer with output shape, parameters and MACs")
-    json: bool = option(False, "print the list for programs")
-    classes: str = option("crack", "what the network shall tell apart", choices=CLASS_SETS)
-    size: int = option(0, "of the summary: side of the input in px, 0 = of its recipe", low=0)
+    summary: bool = option(False, "for one network: list every layer with output shape, parameters and MACs")
+    json: bool = option(False, "print the list as JSON")
+    classes: str = option("crack", "classes of the network", choices=CLASS_SETS)
+    size: int = option(0, "with --summary: side of the input in px, 0 = as in its recipe", low=0)
 
     def __post_init__(self) -> None:
         check(self)
@@ -44,5 +44,5 @@ def run(options: ModelsOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("models", argv)

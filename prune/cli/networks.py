@@ -9,7 +9,7 @@ from prune.studies.settings import NetworksSettings
 
 @dataclass(frozen=True)
 class NetworksOptions(NetworksSettings):
-    """Everything ``python -m prune networks`` can be told."""
+    """Options of ``python -m prune networks``."""
 
 
 def run(options: NetworksOptions) -> None:
@@ -21,5 +21,5 @@ def run(options: NetworksOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Read the command line ``argv``, None = the process's own, and run the command."""
     call("networks", argv)

@@ -1,4 +1,4 @@
-"""What several verbs do about the files they write: names are checked, and results of other settings stay."""
+"""How several verbs treat the files they write: names are checked, and results of other settings are kept."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -7,9 +7,11 @@ from typing import Any
 
 from prune.errors import UserError
 
-FORCE = "replace an earlier result of other settings"
+FORCE = "replace an earlier result made with other settings"
 """Help of the flag ``--force``."""
-FREE = frozenset(("cache", "device", "factory", "force", "networks", "output", "threads", "trust_pickle", "workers"))
+FREE = frozenset(
+    ("cache", "device", "factory", "figures", "force", "legend", "networks", "output", "palette", "threads")
+) | {"trust_pickle", "workers"}
 """Settings that may differ between two runs of one result."""
 
 
@@ -34,9 +36,9 @@ def stored_result(file: Path) -> Mapping[str, Any] | None:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{file} exists and is no result of this program: choose another name") from error
+        raise UserError(f"{file} exists and is not a result of this program: choose another name") from error
     if not isinstance(content, Mapping):
-        raise UserError(f"{file} exists and is no result of this program: choose another name")
+        raise UserError(f"{file} exists and is not a result of this program: choose another name")
     return content
 
 

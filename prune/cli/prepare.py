@@ -11,11 +11,11 @@ from prune.options import option
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """Everything ``python -m prune prepare`` can be told."""
+    """Options of ``python -m prune prepare``."""
 
     source: str | None = option(None, "folder with train/, val/, test/, or one split folder", positional=True)
-    output: str | None = option(None, "folder to write the documented layout into", positional=True, metavar="DIR")
-    force: bool = option(False, "write into a folder that already holds files")
+    output: str | None = option(None, "folder to write the converted data to", positional=True, metavar="DIR")
+    force: bool = option(False, "write into a folder that already contains files")
 
     def __post_init__(self) -> None:
         if not self.source or not self.output:
@@ -30,5 +30,5 @@ def run(options: PrepareOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("prepare", argv)

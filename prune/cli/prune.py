@@ -22,16 +22,18 @@ if TYPE_CHECKING:  # imported only after the command line has been read
 
 @dataclass(frozen=True)
 class PruneOptions(PruneSettings):
-    """Everything ``torchvision_pruning.py`` can be told."""
+    """Options of ``torchvision_pruning.py``."""
 
     model_name: str | None = option(None, "name of the pruned model; default: <model>_<criterion>_<ratio or target>")
     state_dict: str | None = option(
         None, "checkpoint to prune; default: the newest unpruned one in results/models", aliases=CHECKPOINT_FLAGS[1:]
     )
-    model: str | None = option(None, "network the checkpoint must hold; without any checkpoint: the one to build")
+    model: str | None = option(
+        None, "network the checkpoint must contain; if there is no checkpoint, the network to build"
+    )
     data_dir: str | None = option(
         None,
-        "data folder, or its training split; default: what the checkpoint was trained on, else the default data",
+        "data folder, or its training split; default: the data the checkpoint was trained on, else the default data",
         aliases=("--data",),
     )
     force: bool = option(False, FORCE)
@@ -84,14 +86,14 @@ def _keep(network: Network, split: Split, options: PruneOptions, file: Path) -> 
 
 
 def _name(network: Network, options: PruneOptions) -> str:
-    """What the pruned network is called: ``--model_name``, else a name that tells origin, criterion and ratio or target."""
+    """What the pruned network is called: ``--model_name``, else a name made of origin, criterion, and ratio or target."""
     goal = f"{options.pruning_ratio:g}"
     if options.target:
         asked = str(getattr(options, options.target)).replace("%", "pct").replace(" ", "").removesuffix(".0")
         goal = options.target.removeprefix("target_").removesuffix("_ms") + asked
     name = (options.model_name or f"{network.title}_{options.criterion.lower()}_{goal}").removesuffix(".pth")
     if network.file and (MODELS / f"{name}.pth").resolve() == network.file.resolve():
-        raise UserError(f"--model_name {name}: would overwrite the model that is pruned, choose another name")
+        raise UserError(f"--model_name {name}: would overwrite the model being pruned: choose another name")
     return name
 
 
@@ -126,7 +128,9 @@ def run(options: PruneOptions) -> None:
     before = None if network.file else MODELS / f"{name}_before.pth"
     if before:
         _keep(network, split, options, before)
-    settings = fields_of(PruneSettings, options)
+    settings = fields_of(PruneSettings, options) | {
+        "layer_times": options.layer_times or str(PRUNING / "layer_times.json")
+    }
     own = {name: value for name, value in asdict(options).items() if name not in {*settings, "factory"}}
     file, report = MODELS / f"{name}.pth", PRUNING / f"{name}.json"
     print(prune(network, data=split, checkpoint=file, report=report, record=own, **settings))
@@ -135,5 +139,5 @@ def run(options: PruneOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("prune", argv)

@@ -1,4 +1,4 @@
-"""``python -m prune score``: masks of any program and labels in, the same workbook and JSON as ``test.py`` out."""
+"""``python -m prune score``: masks from any program and labels in, the same workbook and JSON as ``test.py`` out."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,14 +15,14 @@ from prune.progress import say
 
 @dataclass(frozen=True)
 class ScoreOptions(MaskSettings):
-    """Everything ``python -m prune score`` can be told."""
+    """Options of ``python -m prune score``."""
 
     pred_dir: str | None = option(None, "folder of predicted masks", positional=True)
     label_dir: str | None = option(None, "folder of labels, or a split folder", positional=True)
     probabilities: str | None = option(
         None, "folder of crack probabilities (.npy or gray images): adds calibration", metavar="DIR"
     )
-    output: str | None = option(None, "workbook to write, FILE.xlsx; the .json goes beside it", metavar="FILE")
+    output: str | None = option(None, "workbook to write, FILE.xlsx; the .json is written beside it", metavar="FILE")
     force: bool = option(False, FORCE)
 
     def __post_init__(self) -> None:
@@ -56,5 +56,5 @@ def run(options: ScoreOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("score", argv)

@@ -10,12 +10,12 @@ from prune.options import check, option
 
 @dataclass(frozen=True)
 class SynthesizeOptions:
-    """Everything ``python -m prune synthesize`` can be told."""
+    """Options of ``python -m prune synthesize``."""
 
-    output: str | None = option(None, "folder to draw the images into", positional=True, metavar="DIR")
-    images: int = option(60, "number of images over all splits")
+    output: str | None = option(None, "folder for the images", positional=True, metavar="DIR")
+    images: int = option(60, "total number of images in all splits")
     size: int = option(192, "side of the square images in px")
-    seed: int = option(0, "same seed, same bytes", low=0)
+    seed: int = option(0, "random seed; the same seed gives the same bytes", low=0)
     force: bool = option(False, "overwrite an earlier set")
 
     def __post_init__(self) -> None:
@@ -35,5 +35,5 @@ def run(options: SynthesizeOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("synthesize", argv)

@@ -15,7 +15,7 @@ from prune.progress import say
 
 @dataclass(frozen=True)
 class TestOptions(EvaluateSettings):
-    """Everything ``test.py`` can be told."""
+    """Options of ``test.py``."""
 
     __test__ = False  # pytest would take the name for a test class
 
@@ -24,10 +24,10 @@ class TestOptions(EvaluateSettings):
         "split folder, list of names or data folder to score; default: data/S2DS, else the demo data",
         positional=True,
     )
-    weights: tuple[str, ...] = option((), "checkpoints or exports to score, several are compared; default: the newest")
+    weights: tuple[str, ...] = option((), "checkpoints or exports to score; several are compared; default: the newest")
     pruned_model: tuple[str, ...] = option((), "the same, for pruned checkpoints")
     use_pruned: bool = option(False, "without a file name: take the newest pruned checkpoint")
-    output: str | None = option(None, "workbook to write, FILE.xlsx; the .json goes beside it", metavar="FILE")
+    output: str | None = option(None, "workbook to write, FILE.xlsx; the .json is written beside it", metavar="FILE")
     force: bool = option(False, FORCE)
     factory: str | None = option(None, FACTORY)
 
@@ -104,5 +104,5 @@ def run(options: TestOptions) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("test", argv)

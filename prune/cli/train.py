@@ -12,6 +12,7 @@ from prune.errors import UserError
 from prune.files import MODELS, RUNS
 from prune.options import FACTORY, fields_of, option
 from prune.recipes import known_recipes
+from prune.training.ranks import is_first
 from prune.training.settings import TrainSettings, stored_settings
 
 if TYPE_CHECKING:  # the command line answers before PyTorch is imported
@@ -24,18 +25,18 @@ class TrainOptions(TrainSettings):
 
     train_dir: str | None = option(
         None,
-        "split folder, list of names or data folder to learn from; default: data/S2DS, else the demo data",
+        "split folder, list of names or data folder to train on; default: data/S2DS, else the demo data",
         positional=True,
     )
     val_dir: str | None = option(
-        None, "the same, to choose the best epoch on; default: the validation images of TRAIN_DIR", positional=True
+        None, "the same, to validate on; default: the validation images of TRAIN_DIR", positional=True
     )
     name: str = option("dense", "name of the run and of the model file", positional=True, aliases=("--name",))
-    recipe: str | None = option(None, f"file of settings, or those of a known system: {', '.join(known_recipes())}")
+    recipe: str | None = option(None, f"settings file, or one of the included recipes: {', '.join(known_recipes())}")
     pruned_model: str | None = option(None, "fine-tune this checkpoint; its structure is kept", metavar="FILE")
-    teacher: str | None = option(None, "also learn from this checkpoint of the same classes", metavar="FILE")
+    teacher: str | None = option(None, "teacher checkpoint with the same classes, for distillation", metavar="FILE")
     resume: bool = option(False, "continue the run NAME where it stopped, with the settings it was started with")
-    force: bool = option(False, "replace the model and the run NAME of an earlier training")
+    force: bool = option(False, "replace an existing model and run called NAME")
     factory: str | None = option(None, FACTORY)
 
     def __post_init__(self) -> None:
@@ -84,10 +85,12 @@ def train(options: TrainOptions) -> TrainResult:
 
 
 def run(options: TrainOptions) -> None:
-    """Train and print the summary."""
-    print(train(options))
+    """Train and print the summary; of several processes the first prints."""
+    result = train(options)
+    if is_first():
+        print(result)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line ``argv``, None = the process's own, and do what it says."""
+    """Parse ``argv`` (None = the process's own arguments) and run the command."""
     call("train", argv)

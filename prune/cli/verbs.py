@@ -1,4 +1,4 @@
-"""The verbs of the command line: what each may be told and what it does, known before anything heavy is imported.
+"""The verbs of the command line: their options and descriptions, known before anything heavy is imported.
 
 A verb's work is the function ``run`` of its module in ``prune.cli``; that module, and PyTorch with it, is imported
 only after the command line has been read, so that ``--help`` and a mistyped flag answer at once.
@@ -17,6 +17,7 @@ from prune import errors, progress
 from prune.errors import UserError
 from prune.options import Parser, given_values
 from prune.recipes import recipe_settings
+from prune.training.ranks import first_prints, one_message
 from prune.version import VERSION
 
 Config = TypeVar("Config")
@@ -39,28 +40,29 @@ VERBS = {
     "train": Verb("Train or fine-tune a segmentation network.", "train.py"),
     "test": Verb("Score checkpoints on whole images; several are compared.", "test.py"),
     "prune": Verb("Remove channels from a network.", "torchvision_pruning.py"),
-    "inference": Verb("Show what a network sees on photographs.", "inference.py"),
+    "inference": Verb("Show what a network finds in photographs.", "inference.py"),
+    "app": Verb("Open the page: photographs, networks, measures and corrections in the browser.", "app.py"),
     "prepare": Verb("Convert the official S2DS download or color labels into the documented layout."),
     "dataset": Verb(
-        "Look through a data set in any known layout: sizes, classes, problems, duplicates, contact sheet.",
+        "Check a data set in any known layout: sizes, classes, problems, duplicates, contact sheet.",
     ),
-    "synthesize": Verb("Draw S2DS-like images and labels."),
-    "score": Verb("Score masks made by any program against labels."),
+    "synthesize": Verb("Generate S2DS-like images and labels."),
+    "score": Verb("Score masks from any program against labels."),
     "compare": Verb("Compare evaluations of several networks on the same images."),
     "export": Verb(
-        "Export a checkpoint to ONNX, OpenVINO, ncnn or a PyTorch program, and compare the file with it.",
+        "Export a checkpoint to ONNX, OpenVINO, ncnn or a PyTorch program, and compare the file with the checkpoint.",
     ),
-    "inspect": Verb("Print any network file as a card."),
+    "inspect": Verb("Print a summary card of any network file."),
     "models": Verb("List the networks that can be trained, or show the layers of one."),
     "study": Verb(
-        "Train once, prune by several criteria, fine-tune each with the same budget, test, tabulate.",
+        "Compare pruning criteria, ratios and networks over seeds, with controls, intervals and a report.",
     ),
     "networks": Verb(
-        "Train, prune, fine-tune, test and export every network on one data set, and tabulate them.",
+        "Train, prune, fine-tune, test and export every network on one data set, and tabulate the results.",
     ),
-    "demo": Verb("Go through a whole study on synthetic images in a few minutes."),
+    "demo": Verb("Run a complete small study on synthetic images in a few minutes."),
     "benchmark": Verb(
-        "Time networks of any runtime against each other, or measure what the project itself promises.",
+        "Time networks of any runtime side by side, or measure the project's own performance figures.",
     ),
 }
 """Every verb by the name of its module in ``prune.cli``."""
@@ -73,6 +75,8 @@ EXTRAS = {
     "export": ("onnx", "onnxscript", "pnnx"),
     "encoders": ("segmentation_models_pytorch",),
     "tensorboard": ("tensorboard",),
+    "cluster": ("ray",),
+    "web": ("gradio",),
     "train": (
         "torch",
         "torchvision",
@@ -94,7 +98,7 @@ WITHOUT_TORCH = {"score": "score", "compare": "score"}
 def parse(
     config_class: type[Config], description: str, argv: Sequence[str] | None = None, prog: str | None = None
 ) -> Config:
-    """Read a command line (None: the process's own) into a config: defaults, then ``--recipe``, then the flags."""
+    """Read a command line (None = the process's own) into a config: defaults, then ``--recipe``, then the flags."""
     parser = Parser(prog=prog, description=description)
     given = given_values(parser, config_class, sys.argv[1:] if argv is None else argv)
     recipe = given.get("recipe")
@@ -128,19 +132,21 @@ def missing_packages_named(name: str) -> Iterator[None]:
 
 
 def call(name: str, argv: Sequence[str] | None = None, prog: str = "") -> None:
-    """Read the command line of a verb, then do what it says.
+    """Parse the command line of a verb and run it.
 
     Args:
         name: A key of ``VERBS``.
-        argv: The words behind the verb, None = those of this process.
+        argv: The arguments after the verb, None = those of this process.
         prog: What the user typed before ``argv``, for help and messages; empty = the verb's script, or ``python -m prune``.
 
     Raises:
         UserError: for anything the user can fix.
     """
     verb = VERBS[name]
-    with missing_packages_named(name):
-        options: Any = parse(options_of(name), verb.description, argv, prog or verb.script or f"python -m prune {name}")
+    with one_message(), missing_packages_named(name):
+        with first_prints():
+            known = prog or verb.script or f"python -m prune {name}"
+            options: Any = parse(options_of(name), verb.description, argv, known)
         with progress.shown_or_not(True):
             importlib.import_module(f"prune.cli.{name}").run(options)
 
@@ -168,7 +174,7 @@ def verb_list() -> str:
 
 
 def main(prog: str) -> None:
-    """Hand the words of the process behind the verb to that verb.
+    """Pass the process's arguments after the verb to that verb.
 
     Args:
         prog: What the user typed before them.

@@ -20,7 +20,7 @@ MAT_CRACK = (2, 4)
 """Regions of a .mat file that are crack; of a .seg file one less."""
 MAT_REGIONS = (1, 2, 3, 4)
 LARGEST_MAT = 2**28
-"""Bytes a .mat file may unpack to: a file from a stranger must not exhaust memory."""
+"""Bytes a .mat file may unpack to: an untrusted file must not exhaust memory."""
 
 
 @dataclass(frozen=True)

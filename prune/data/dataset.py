@@ -79,7 +79,7 @@ class SegmentationDataset(Dataset[Sample | UserError]):
         for index in progress(range(len(self)), f"caching {self.split.folder}"):
             image, label = self._decode(index)
             if image.numel() + label.numel() > 0.5 * psutil.virtual_memory().available:
-                raise UserError(f"{self.split.folder} does not fit into memory: leave out --cache")
+                raise UserError(f"{self.split.folder} does not fit into memory: omit --cache")
             decoded.append((image.share_memory_(), label.share_memory_()))
         return decoded
 
@@ -94,19 +94,42 @@ class SegmentationDataset(Dataset[Sample | UserError]):
         return Sample(self.split.pairs[index].stem, out_image.as_subclass(plain), out_label.as_subclass(plain).long())
 
 
-class EpochSampler(Sampler[Draw]):
-    """Shuffled draws of one epoch; the order depends on the seed and epoch only."""
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes gets of every batch: the ``rank``-th of ``size`` equal parts."""
 
-    def __init__(self, length: int, seed: int) -> None:
+    rank: int = 0
+    size: int = 1
+
+
+class EpochSampler(Sampler[Draw]):
+    """Shuffled draws of one epoch; the order depends on the seed and epoch only.
+
+    Args:
+        length: Number of samples.
+        seed: First component of the random stream.
+        batch_size: Of all processes together, a multiple of their number; counts where there are several, and then the
+            samples that fill no batch are left out.
+        share: Which part of each batch is given.
+    """
+
+    def __init__(self, length: int, seed: int, batch_size: int = 1, share: Share = Share()) -> None:
         self.length = length
         self.seed = seed
+        self.batch_size = batch_size
+        self.share = share
         self.epoch = 0
 
     def __len__(self) -> int:
-        return self.length
+        if self.share.size == 1:
+            return self.length
+        return self.length // self.batch_size * (self.batch_size // self.share.size)
 
     def __iter__(self) -> Iterator[Draw]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        if self.share.size > 1:
+            batches = order[: self.length // self.batch_size * self.batch_size].reshape(-1, self.batch_size)
+            order = np.split(batches, self.share.size, axis=1)[self.share.rank].ravel()
         return iter([(self.epoch, int(index)) for index in order])
 
 
@@ -135,12 +158,21 @@ def draw_batch(dataset: SegmentationDataset, epoch: int, numbers: Iterable[int])
     return batch
 
 
-def training_loader(dataset: SegmentationDataset, batch_size: int, workers: int) -> DataLoader[Any]:
-    """Batches of augmented samples; the short last batch is dropped (ASPP cannot normalize a batch of one)."""
+def training_loader(
+    dataset: SegmentationDataset, batch_size: int, workers: int, share: Share = Share()
+) -> DataLoader[Any]:
+    """Batches of augmented samples; the short last batch is dropped (ASPP cannot normalize a batch of one).
+
+    Args:
+        dataset: What is drawn from.
+        batch_size: Of all processes together, a multiple of their number.
+        workers: Processes that read, 0 = none.
+        share: Which part of each batch this process gets.
+    """
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), dataset.seed),  # type: ignore[arg-type]
+        batch_size=batch_size // share.size,
+        sampler=EpochSampler(len(dataset), dataset.seed, batch_size, share),  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=_collate,
         drop_last=True,

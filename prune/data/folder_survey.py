@@ -88,7 +88,7 @@ def open_splits(root: Path, classes: ClassSet | None, reading: DataOptions) -> t
     held = {found.split.classes for found in opened.values()}
     if len(held) > 1:
         names = " and ".join(sorted(one.name for one in held))
-        raise UserError(f"{root}: the splits hold the classes {names}: read them alike with --classes")
+        raise UserError(f"{root}: the splits contain the classes {names}: read all with the same --classes")
     return opened, problems
 
 
@@ -121,7 +121,7 @@ def _duplicates(facts: dict[str, SplitFacts]) -> list[dict[str, Any]]:
 def _remarks(facts: dict[str, SplitFacts]) -> list[str]:
     found = [f"{name}: {remark}" for name, split in facts.items() for remark in split.remarks]
     if "train" in facts and "val" not in facts:
-        found.append("there is no val split: training holds a tenth of train out")
+        found.append("there is no val split: training holds out a tenth of train")
     return found
 
 

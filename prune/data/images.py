@@ -12,7 +12,7 @@ from prune.errors import UserError, first_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 MAX_MEGAPIXELS = 200
-"""Decoding a larger file is refused: an image from a stranger must not exhaust memory."""
+"""Decoding a larger file is refused: an untrusted image must not exhaust memory."""
 
 COLOR_THRESHOLD = 200
 """In S2DS color labels a channel below this counts as 0 (compression noise), otherwise as 255."""

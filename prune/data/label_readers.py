@@ -226,12 +226,12 @@ def gray_reader(
     if highest <= threshold and not any(found.lossy for found in facts.values()):
         raise UserError(
             f"{next(iter(facts)).parent}: expected masks with crack above {threshold}, found no level above {highest}: "
-            f"give --mask_threshold a number below {highest}"
+            f"set --mask_threshold below {highest}"
         )
     between = sum(found.between for found in facts.values())
     share = between / max(1, sum(found.pixels for found in facts.values()))
     note = f"masks have gray levels between black and white ({share:.1%} of the pixels): crack above {threshold}"
-    return GrayMasks("gray", threshold), (note.replace("% of", " % of"),) if between else ()
+    return GrayMasks("gray", threshold), (note,) if between else ()
 
 
 def _sample(files: Sequence[Path], threshold: int) -> dict[Path, MaskFacts]:
@@ -263,7 +263,7 @@ def gray_masks(files: Sequence[Path], threshold: int = THRESHOLD) -> tuple[GrayM
     if coding == "s2ds":
         folder = files[0].parent
         raise UserError(
-            f"{folder}: expected masks of crack and background, found {KINDS[coding]}: their folder has to be called "
-            "Labels_grayscale, and that of the photographs Images"
+            f"{folder}: expected masks of crack and background, found {KINDS[coding]}: their folder must be called "
+            "Labels_grayscale, and the folder of photographs Images"
         )
     return gray_reader(found, coding, threshold)

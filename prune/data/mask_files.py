@@ -1,4 +1,4 @@
-"""Masks made by any program: class ids, palette colors or black and white, in a folder, joined by stem."""
+"""Masks from any program: class ids, palette colors or black and white, in a folder, joined by stem."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,7 +122,7 @@ def open_masks(files: dict[str, Path], threshold: int = THRESHOLD, classes: Clas
     Args:
         files: At least one, by stem.
         threshold: Gray levels above it are crack.
-        classes: What the masks shall be read as, None = what they hold. Only says what ids 0 and 1 are.
+        classes: Classes to read the masks as, None = those they contain. Only decides what ids 0 and 1 mean.
 
     Raises:
         UserError: for unreadable files, masks of several codings, and gray levels that are all below the threshold.

@@ -71,7 +71,7 @@ def prepare(source: Path, output: Path, *, force: bool = False) -> PrepareResult
     for name in splits:
         target = output / name
         if target.is_dir() and any(target.iterdir()) and not force:
-            raise UserError(f"{target} already holds files: choose another folder or add --force")
+            raise UserError(f"{target} already contains files: choose another folder or add --force")
     for name, split in splits.items():
         for index in progress(range(len(split.pairs)), f"preparing {name}", "pair"):
             _write_pair(split, index, output / name)

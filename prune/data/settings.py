@@ -8,6 +8,12 @@ from prune.options import check, option
 DATASETS = ("auto", "s2ds", "crack500", "crackforest", "deepcrack", "crackseg9k", "images_masks")
 """Folder layouts of data sets; auto recognizes them."""
 CLASS_SETS = ("s2ds", "crack")
+PALETTES = ("standard", "colorblind")
+PALETTE = (
+    "colors of the classes in pictures; standard: those of the data set, but magenta instead of white on photographs; "
+    "colorblind: those of Okabe and Ito, distinguishable with every kind of color vision"
+)
+"""What ``--palette`` does."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,14 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class SurveySettings(DataOptions):
-    """How a data set is looked through."""
+    """How a data set is checked."""
 
-    classes: str | None = option(None, "what labels are read as; default: what they hold", choices=CLASS_SETS)
+    classes: str | None = option(
+        None, "classes to read the labels as; default: the classes they contain", choices=CLASS_SETS
+    )
     split: str | None = option(None, "write train.txt, val.txt, test.txt with these percents, such as 70,10,20")
     sheet: int = option(12, "photographs on the contact sheet, 0 = no sheet", low=0)
+    palette: str = option("standard", PALETTE, choices=PALETTES)
 
     def __post_init__(self) -> None:
         super().__post_init__()

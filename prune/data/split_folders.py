@@ -51,7 +51,7 @@ def _split_folders(folder: Path, dataset: str) -> dict[str, Place]:
             present += [inside for inside in pairs if lab_folder(inside)]
         if present:
             others = ", ".join(d.name for d in present[1:])
-            found[role] = Place(present[0], notes=(f"{present[0].name} taken, not {others}",) if others else ())
+            found[role] = Place(present[0], notes=(f"using {present[0].name}, not {others}",) if others else ())
     return found
 
 

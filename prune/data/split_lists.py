@@ -30,7 +30,7 @@ def write_lists(split: Split, shares: Sequence[float]) -> list[Path]:
         if file.exists():
             raise UserError(f"--split: {file} exists already and is not overwritten")
         if not (parts == SPLITS.index(role)).any():
-            raise UserError(f"--split: of {len(names)} images none is left for {role}")
+            raise UserError(f"--split: none of the {len(names)} images is left for {role}")
     for role, file in files.items():
         chosen = [name for name, part in zip(names, parts, strict=True) if part == SPLITS.index(role)]
         write_text(file, "\n".join(chosen) + "\n")

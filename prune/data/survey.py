@@ -98,7 +98,7 @@ class SplitFacts:
         crack = self.classes.index("crack")
         share = self.shares[crack] if crack is not None else 0.0
         if share > INVERTED:
-            return [f"crack covers {share:.0%} of the pixels: the masks look inverted".replace("% of", " % of")]
+            return [f"crack covers {share:.0%} of the pixels: the masks look inverted"]
         return [] if not self.images or any(self.shares[1:]) else ["no label holds any defect"]
 
 

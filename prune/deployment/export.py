@@ -1,4 +1,4 @@
-"""Leave the lab: a checkpoint becomes files that other runtimes run, with everything needed to use them inside."""
+"""Export: turn a checkpoint into files for other runtimes that contain everything needed to use them."""
 
 import shutil
 import tempfile

@@ -1,4 +1,4 @@
-"""The same function in fewer and faster operators: what a network becomes when it leaves the lab."""
+"""The same function in fewer and faster operators: how HrSegNet is rewritten for export."""
 
 import copy
 from typing import Any

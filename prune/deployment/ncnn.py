@@ -51,7 +51,7 @@ def write_ncnn(network: Network, target: ExportTarget, file: Path) -> None:
         operators = [line.split()[0] for line in text.splitlines()[2:]]
         foreign = [name for name in operators if not name.isalnum()]  # such as F.pad, aten::alias
         if foreign:
-            advice = "" if target.size else " for images of any size: give the one --size it shall take"
+            advice = "" if target.size else " for images of any size: fix the size with --size"
             raise ValueError(f"ncnn has no {foreign[0]}{advice}")
         file.write_text(f"{text}\n{METADATA} {metadata(network, target)}\n", encoding="utf-8")
         shutil.move(weights, file.with_suffix(".bin"))

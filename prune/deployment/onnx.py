@@ -49,7 +49,11 @@ def _pool_globally(onnx: Any, model: Any) -> None:
 
 
 def _annotate(model: Any, text: str) -> None:
-    del model.metadata_props[:]
+    """Store ``text``, and nothing else: the exporter notes at every node which line of which file made it on this machine."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA, text
 

@@ -1,4 +1,4 @@
-"""Is the exported file the network: both run on the same labeled photographs, compared logit by logit and crack by crack."""
+"""Parity of an export: file and network run on the same labeled photographs, compared logit by logit and crack by crack."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -63,7 +63,8 @@ class Gate:
     def __str__(self) -> str:
         if self.value is None:
             return f"{self.name} not judged, {self.missing}"
-        return f"{self.name} {self.value:.3f} {self.unit} (expected {self.relation} {self.bound:g} {self.unit})"
+        unit = "%" if self.unit == "%" else f" {self.unit}"
+        return f"{self.name} {self.value:.3f}{unit} (expected {self.relation} {self.bound:g}{unit})"
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,9 @@ def _class_maps(reference: Predictor, exported: Predictor, sample: Sample) -> tu
         first, second = reference.to_numpy(one.logits), exported.to_numpy(other.logits)
         difference = float(np.abs(first - second).max())
         if not math.isfinite(difference):
-            raise UserError(f"{exported.card.file.name} is not the network: a logit of {sample.stem} is not finite")
+            raise UserError(
+                f"{exported.card.file.name} does not match the network: a logit of {sample.stem} is not finite"
+            )
         largest = max(largest, difference)
         for class_map, logits in zip(maps, (first, second), strict=True):
             class_map[one.rows, one.columns] = logits.argmax(0)
@@ -218,10 +221,10 @@ def require_passed(file: Path, gates: Sequence[Gate], accept_unjudged: bool, rep
     """Raise ``UserError`` for the gates a file does not pass, and for those that cannot be judged unless that is accepted."""
     failed = [gate for gate in gates if gate.judged and not gate.passed]
     if failed:
-        raise UserError(f"{file.name} is not the network: {'; '.join(map(str, failed))}; report in {report}")
+        raise UserError(f"{file.name} does not match the network: {'; '.join(map(str, failed))}; report in {report}")
     unjudged = [gate for gate in gates if not gate.judged]
     if unjudged and not accept_unjudged:
         raise UserError(
-            f"{file.name}: {'; '.join(map(str, unjudged))}: compare test images that have some (--data, --parity_images), "
+            f"{file.name}: {'; '.join(map(str, unjudged))}: use test images that have some (--data, --parity_images), "
             f"or add --accept_unjudged True; report in {report}"
         )

@@ -1,10 +1,10 @@
-"""What an export can be told: runtimes, numbers, and the bounds a file has to keep; light enough for ``--help``."""
+"""Settings of an export: runtimes, number formats, and the limits a file has to keep; light enough for ``--help``."""
 
 from dataclasses import dataclass
 
 from prune.data.settings import DataOptions
 from prune.errors import UserError
-from prune.options import TRUST_PICKLE, check, option
+from prune.options import OUTPUT_STRIDES, TRUST_PICKLE, check, option
 
 FORMATS = {
     "onnx": (".onnx", ("fp32", "int8")),
@@ -25,22 +25,27 @@ class ExportSettings(DataOptions):
 
     precision: str = option(
         "fp32",
-        "numbers in the file; bf16 (openvino) is computed in bfloat16 by CPUs that have it",
+        "number format of the file; bf16 (openvino) needs a CPU that computes bfloat16",
         choices=tuple(AGREEMENT),
     )
-    argmax: bool = option(False, "make the class map inside the file")
-    calibration_images: int = option(0, "photographs INT8 is calibrated with, 0 = up to 64", low=0)
-    parity_images: int = option(0, "test images the file is compared on, 0 = all", low=0)
+    argmax: bool = option(False, "compute the class map inside the file")
+    output_stride: int | None = option(
+        None,
+        "DeepLab and FCN: pixels per feature of the backbone, weights kept; 16 for 8 removes most of its last layers' MACs",
+        choices=OUTPUT_STRIDES,
+    )
+    calibration_images: int = option(0, "photographs to calibrate INT8 with, 0 = up to 64", low=0)
+    parity_images: int = option(0, "test images to compare the file on, 0 = all", low=0)
     max_drop: float | None = option(
         None, "openvino int8: points the score may drop; sensitive layers stay in float", low=0
     )
     min_agreement: float | None = option(
-        None, "percent of pixels of equal class; default: 99.9, bf16 and fp16 99.5, int8 95", low=0
+        None, "percent of pixels that must keep their class; default: 99.9 (bf16 and fp16: 99.5, int8: 95)", low=0
     )
     max_miou_drop: float = option(1.0, "points of mIoU the file may lose", low=0)
     max_crack_drop: float = option(1.0, "points of crack ltIoU@4 the file may lose", low=0)
     accept_unjudged: bool = option(
-        False, "accept a file whose cracks cannot be judged: no test image has a labeled one"
+        False, "accept a file whose cracks cannot be judged because no test image has a labeled crack"
     )
     trust_pickle: bool = option(False, TRUST_PICKLE)
     threads: int = option(0, "CPU threads, 0 = all cores", low=0)
@@ -60,7 +65,7 @@ def runtime_of(name: str) -> str | None:
 
 
 def fixed_size(argument: str, size: object) -> tuple[int, int] | None:
-    """Height and width in px that a file shall take, None = any.
+    """Fixed input height and width of a file in px, None = any.
 
     Args:
         argument: What names ``size``, for messages.

@@ -5,9 +5,9 @@ import importlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -57,9 +57,10 @@ class ExportTarget:
     Args:
         runtime: A key of ``FORMATS``.
         precision: fp32, bf16, fp16 or int8, as far as the runtime has it.
-        size: Height and width in px of the one input it shall take, None = any.
+        size: Fixed height and width of the input in px, None = any.
         argmax: Whether the class map is made inside the file.
         max_drop: OpenVINO INT8: keep layers in float until the score drops by at most this much; None = do not look.
+        notes: Notes to store in the file, see ``prune.inference.predictor.Card``.
     """
 
     runtime: str
@@ -67,6 +68,7 @@ class ExportTarget:
     size: tuple[int, int] | None = None
     argmax: bool = False
     max_drop: float | None = None
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.runtime not in FORMATS:
@@ -101,6 +103,7 @@ def metadata(network: Network, target: ExportTarget) -> str:
         "parameters": parameters,
         "macs": {f"{width}x{height}": macs},
         "versions": versions(),
+        "notes": dict(target.notes),
     }
     return json.dumps(content, ensure_ascii=False, default=str)
 
@@ -126,7 +129,7 @@ def traced_program(network: Network, target: ExportTarget) -> torch.export.Expor
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Exporters are talkative about what does not concern the user."""
+    """Silence the exporters' messages that do not concern the user."""
     loggers = [
         logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "nncf", "torch.export", "root")
     ]

@@ -167,7 +167,7 @@ def _notes(contents: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if len(where) > 1:
         notes.append("latencies were measured under different conditions: do not compare them")
     elif len({s["latency_started"] for s in measured}) > 1:
-        notes.append("latencies come from different runs: test.py with all files at once measures them in turns")
+        notes.append("latencies come from different runs: pass all files to test.py at once to interleave them")
     if not any(sum(c["statistics"]["crack"].get("pixels_label", [])) for c in contents.values()):
         notes.append("no crack is labeled in this set")
     return notes

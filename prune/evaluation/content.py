@@ -179,4 +179,4 @@ def check_format(content: Any, file: str) -> None:
         raise UserError(f"{file}: expected an evaluation written by test.py or score, found another JSON file")
     version = content.get("version", 1)
     if version != VERSION:
-        raise UserError(f"{file}: expected format version {VERSION}, found {version}: evaluate the network anew")
+        raise UserError(f"{file}: expected format version {VERSION}, found {version}: evaluate the network again")

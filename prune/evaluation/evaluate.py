@@ -1,4 +1,4 @@
-"""Score a network on whole images: count every image once, in worker processes while the network goes on."""
+"""Score a network on whole images: count every image once, in worker processes while the network continues."""
 
 import time
 from collections import deque
@@ -180,7 +180,7 @@ def evaluate(
         total: How many there are, for the progress bar.
         label: What the progress bar says; nothing shows when it is empty.
         scorer: Counts an image; None = the confusion matrix and what training logs.
-        workers: Processes that count while the network goes on to the next image; 0 = none.
+        workers: Processes that count while the network processes the next image; 0 = none.
         calibrate: Count confidences too.
     """
     replicas = network if isinstance(network, Replicas) else Replicas((network,), 0)

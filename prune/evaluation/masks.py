@@ -1,4 +1,4 @@
-"""Masks of any program scored against labels; needs NumPy, SciPy and Pillow only."""
+"""Masks from any program scored against labels; needs NumPy, SciPy and Pillow only."""
 
 import time
 from collections import deque
@@ -174,7 +174,7 @@ def _summary(folder: Path) -> dict[str, Any]:
     return {
         "model": folder.resolve().name,
         "file": str(folder),
-        "architecture": "masks of another program",
+        "architecture": "masks from another program",
         "runtime": "",
         "lineage": [],
         **unknown,

@@ -31,7 +31,7 @@ from prune.progress import say
 
 @dataclass(frozen=True)
 class Timed:
-    """A latency, and when it was measured: those of one time were measured in turns."""
+    """A latency, and when it was measured: those of one time were measured in interleaved runs."""
 
     latency: Timing
     started: str
@@ -83,7 +83,7 @@ def prepare_test_set(split: Split, settings: EvaluateSettings) -> TestSet:
 
 
 def measure_latencies(predictors: Sequence[Predictor], settings: EvaluateSettings) -> list[Timed | None]:
-    """Latency of every network, taken in turns; None when it is not to be measured."""
+    """Latency of every network, measured in interleaved runs; None when it is not to be measured."""
     if not settings.latency_repeats:
         return [None] * len(predictors)
     size, started = (settings.latency_size, settings.latency_size), now()

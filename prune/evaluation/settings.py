@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from prune.data.settings import CLASS_SETS, DataOptions
+from prune.data.settings import CLASS_SETS, PALETTE, PALETTES, DataOptions
 from prune.errors import UserError
 from prune.inference.settings import CopySettings, LoadSettings
 from prune.options import PROTOCOLS, check, option
@@ -13,13 +13,17 @@ MAX_TOLERANCE = 64
 
 @dataclass(frozen=True)
 class ScoringSettings:
-    """How masks are scored, whoever made them."""
+    """How masks from any source are scored."""
 
-    protocol: str = option("plain", "s2ds leaves out a band along areal classes", choices=PROTOCOLS)
-    tolerances: tuple[int, ...] = option((0, 2, 4, 8), "of the line scores, in px")
-    f1_tolerances: tuple[int, ...] = option((2, 5), "of the pixel F1, in px")
-    boundary_px: int = option(2, "tolerance of boundary F1, band of boundary IoU, in px", low=1)
-    mm_per_pixel: str | None = option(None, "scale: a number, or a CSV file with the columns image,mm_per_pixel")
+    protocol: str = option(
+        "plain", "what is scored; s2ds leaves out a band along the borders of areal classes", choices=PROTOCOLS
+    )
+    tolerances: tuple[int, ...] = option((0, 2, 4, 8), "tolerances of the line scores, in px")
+    f1_tolerances: tuple[int, ...] = option((2, 5), "tolerances of the pixel F1, in px")
+    boundary_px: int = option(2, "tolerance of boundary F1 and band width of boundary IoU, in px", low=1)
+    mm_per_pixel: str | None = option(
+        None, "millimeters per pixel: a number, or a CSV file with the columns image,mm_per_pixel"
+    )
     seed: int = option(0, "seed of the bootstrap", low=0)
 
     def __post_init__(self) -> None:
@@ -36,15 +40,17 @@ class ScoringSettings:
 class EvaluateSettings(ScoringSettings, LoadSettings, CopySettings, DataOptions):
     """How networks are scored on labeled images."""
 
-    classes: str | None = option(None, "of an export made by another tool", choices=CLASS_SETS)
+    classes: str | None = option(None, "classes of an export made by another tool", choices=CLASS_SETS)
     resize: int = option(
         0, "scale images to this longer side in px before the network, 0 = whole images as they are", low=0
     )
     crop: int = option(0, "score only the central square of this side in px, 0 = whole images", low=0)
-    calibration: bool = option(False, "count confidences: expected calibration error and reliability diagram")
+    calibration: bool = option(False, "measure calibration: expected calibration error and reliability diagram")
     latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)
     latency_repeats: int = option(5, "timed forward passes, 0 = do not measure", low=0)
     workers: int = option(1, "processes that read, and as many that score; 0 = none", low=0)
+    figures: int = option(0, "photographs on the sheet of errors that goes beside the workbook, 0 = no sheet", low=0)
+    palette: str = option("standard", PALETTE, choices=PALETTES)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class MaskSettings(ScoringSettings, DataOptions):
 
     classes: str = option(
         "auto",
-        "what is scored: all classes, or crack and background; auto: crack unless both sides hold classes of S2DS",
+        "classes to score: all of S2DS, or crack and background; auto: crack unless predictions and labels both use S2DS classes",
         choices=("auto", *CLASS_SETS),
     )
     workers: int = option(1, "processes that score, 0 = none", low=0)
@@ -61,7 +67,7 @@ class MaskSettings(ScoringSettings, DataOptions):
 
 @dataclass(frozen=True)
 class VerdictLimits:
-    """What counts as kept and as lost, in points of a hundredth."""
+    """What counts as kept and as lost, in percentage points."""
 
     keep_miou: float = option(2.0, "mIoU counts as kept when it drops by at most this many points", low=0)
     lose_crack: float = option(5.0, "cracks count as lost when ltIoU@4 drops by more than this many points", low=0)

@@ -1,4 +1,4 @@
-"""Time of one forward pass of networks of any runtime, taken in turns: the one way latency is measured in this project."""
+"""Time of one forward pass of networks of any runtime, taken in interleaved runs: the only latency measurement in this project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from prune.inference.predictor import Predictor
 from prune.progress import progress
 
-if TYPE_CHECKING:  # an edge box has no PyTorch
+if TYPE_CHECKING:  # an edge device has no PyTorch
     import torch
     from torch import nn
 
@@ -38,7 +38,7 @@ class Timing:
         return float(np.percentile(self.milliseconds, 95))
 
     def interval(self, seed: int = 0) -> tuple[float, float]:
-        """95 % bootstrap interval of the median in ms; both ends are the value itself for a single pass."""
+        """95% bootstrap interval of the median in ms; both ends are the value itself for a single pass."""
         times = np.array(self.milliseconds)
         drawn = np.random.default_rng(seed).choice(times, (1000, len(times)))
         low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
@@ -72,7 +72,7 @@ def time_in_turns(
 ) -> dict[str, Timing]:
     """Time the passes of several networks, or other work that is repeated.
 
-    In every round each of them runs, in random order, so that a noisy machine disturbs all of them alike. Fast ones run
+    In every round each of them runs, in random order, so that noise affects all of them alike. Fast ones run
     once untimed before: the threads of the runtime before them may still be waiting busily for more work.
 
     Args:

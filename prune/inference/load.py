@@ -1,4 +1,4 @@
-"""The network of any file this project writes; the one place that knows which runtime reads which file."""
+"""The network of any file this project writes; the only place that knows which runtime reads which file."""
 
 from pathlib import Path
 from typing import Any

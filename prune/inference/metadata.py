@@ -21,6 +21,23 @@ METADATA = "prune_metadata"
 FORMAT, VERSION = "prune-export", 1
 
 
+def checked_notes(notes: object) -> dict[str, tuple[str, ...]]:
+    """What a maker says of a network: lines of text by heading, each heading with a text or a list of texts.
+
+    Raises:
+        ValueError: for anything else; the message says what was found.
+    """
+    if not isinstance(notes, Mapping):
+        raise ValueError(f"expected headings with texts, found {type(notes).__name__}")
+    result = {}
+    for heading, text in notes.items():
+        lines = [text] if isinstance(text, str) else text
+        if not isinstance(lines, (list, tuple)) or not all(isinstance(line, str) for line in lines):
+            raise ValueError(f"{heading}: expected a text or a list of texts, found {text!r}")
+        result[str(heading)] = tuple(lines)
+    return result
+
+
 def card_from_metadata(stored: Mapping[str, Any], file: Path, runtime: str) -> Card:
     """The card in an export's metadata.
 
@@ -43,6 +60,7 @@ def card_from_metadata(stored: Mapping[str, Any], file: Path, runtime: str) -> C
         None if size is None else (size[0], size[1]),
         stored["parameters"],
         stored["macs"],
+        checked_notes(stored.get("notes", {})),
     )
 
 
@@ -57,7 +75,7 @@ def card_of(text: str | None, file: Path, runtime: str, classes: ClassSet | None
         raise UserError(f"{file}: made by another tool, it does not say what its outputs mean: add --classes")
     if channels is not None and channels != len(classes):
         raise UserError(f"{file}: expected {len(classes)} outputs for the classes {classes.name}, found {channels}")
-    return Card(file.stem, file, classes, runtime=runtime, architecture="network of another tool")
+    return Card(file.stem, file, classes, runtime=runtime, architecture="network from another tool")
 
 
 def thread_count(threads: int) -> int:

@@ -16,7 +16,7 @@ from prune.inference.predictor import Predictor
 
 @functools.cache
 def openvino_core() -> Any:
-    """The one OpenVINO core of this process, never let go.
+    """The only OpenVINO core of this process, never released.
 
     Every core replaces the stack that signal handlers run on, and puts back the one before it when it goes. Unless cores
     go in the reverse order they came, that is a stack of a core long gone, and the next Ctrl-C is a segmentation fault.
@@ -27,7 +27,7 @@ def openvino_core() -> Any:
 
 
 def openvino_settings(precision: str, threads: int = 0) -> dict[str, Any]:
-    """How OpenVINO shall compile a network for the CPU so that it computes what the file says.
+    """How OpenVINO compiles a network for the CPU so that it computes what the file says.
 
     Left alone it computes float32 files in bfloat16 or float16 wherever the CPU has that.
 

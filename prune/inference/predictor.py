@@ -58,6 +58,7 @@ class Card:
         size: The one (height, width) in px it accepts, None = any.
         parameters: Weights of the inference network, None = unknown.
         macs: Multiply-accumulates by input size (``"512x512"``), as far as they are known.
+        notes: What its maker says of it (data, license, scores, known failures): lines of text by heading.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Card:
     size: tuple[int, int] | None = None
     parameters: int | None = None
     macs: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def gaussian(length: int) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """PyTorch programs (.pt2) as data: their graph is run call by call, and nothing in the file is unpickled or evaluated.
 
-``torch.export.load`` is no way to open a file that is not trusted: it unpickles tensors and sample inputs, evaluates the
+``torch.export.load`` must not open an untrusted file: it unpickles tensors and sample inputs, evaluates the
 shape expressions and guards of the graph as Python, looks operators up by any dotted name and loads compiled libraries.
 """
 
@@ -173,7 +173,7 @@ def _names(argument: Any) -> set[str]:
 
 
 def _calls(nodes: Sequence[Mapping[str, Any]], kept: set[str], file: Path) -> list[_Call]:
-    """The calls of a graph; every result but ``kept`` is let go after its last use."""
+    """The calls of a graph; every result but ``kept`` is released after its last use."""
     calls: list[_Call] = []
     needed = set(kept)
     for node in reversed(nodes):

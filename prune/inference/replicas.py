@@ -21,7 +21,7 @@ SMALL_SECONDS = 0.25
 ROUNDS, PASSES = 3, 3
 """Of the measurement: about 20 passes of each."""
 SETTLING_SECONDS = 0.05
-"""The threads of ONNX Runtime spin for a while after a pass; they shall not be counted to the next network."""
+"""The threads of ONNX Runtime spin for a while after a pass; that time must not count for the next network."""
 CLEARLY = 1.03
 """How much faster one network per core must be."""
 
@@ -103,7 +103,7 @@ def replicated(
 
     Args:
         predictor: The network on all threads.
-        networks: How many there shall be, 0 = one, or one per thread where that is measured to be faster.
+        networks: How many to use, 0 = one, or one per thread where that is measured to be faster.
         threads: CPU threads of all together, 0 = all cores.
         images: How many there are to come.
         first: Reads one of them, uint8 (H, W, 3), RGB; None = none can be read.

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+from prune.data.settings import PALETTE, PALETTES
 from prune.errors import UserError
 from prune.options import AMPS, DEVICES, SWITCH, TRUST_PICKLE, check, option
 
 PICTURE_FORMATS = ("png", "jpg", "webp")
-VIEWS = ("side_by_side", "overlay", "save_mask", "probability", "gradcam")
-"""Pictures of what a network sees."""
+VIEWS = ("side_by_side", "overlay", "save_mask", "probability", "gradcam", "errors")
+"""Pictures of a network's predictions."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class LoadSettings(ThreadSettings):
 
     device: str = option("auto", DEVICES)
     trust_pickle: bool = option(False, TRUST_PICKLE)
-    amp: str = option("off", "autocast; auto: as train.py", choices=AMPS)
+    amp: str = option("off", "autocast; auto: as in train.py", choices=AMPS)
     channels_last: bool | str = option(
         "auto", "memory format channels_last; auto: yes, measured only with --amp auto", choices=SWITCH
     )
@@ -45,18 +46,22 @@ class CopySettings(ThreadSettings):
 
 @dataclass(frozen=True)
 class PredictSettings(CopySettings):
-    """What is made of photographs."""
+    """What to do with the photographs."""
 
     mode: str = option("side_by_side", "picture to make", choices=VIEWS)
     class_name: str | None = option(
         None,
-        "class that gradcam and probability show; default: crack, else the first after the background",
+        "class shown by gradcam, probability and errors; default: crack, else the first after the background",
         flag="class",
     )
-    layer: str | None = option(None, "gradcam: module whose feature maps are weighed; default: the network's usual one")
-    opacity: float = option(0.5, "of what is laid over the photograph, 0 to 1", low=0)
-    format: str = option("png", "of the files; masks and gray levels are always png", choices=PICTURE_FORMATS)
-    recursive: bool = option(False, "also read the subfolders; the files written lie in folders of the same names")
+    layer: str | None = option(
+        None, "gradcam: module whose feature maps are weighted; default: the usual one for the network"
+    )
+    opacity: float = option(0.5, "opacity of the overlay, 0 to 1", low=0)
+    palette: str = option("standard", f"{PALETTE}; mask files keep the colors of the data set", choices=PALETTES)
+    legend: bool = option(True, "show the names and shares of the classes below side_by_side, overlay and errors")
+    format: str = option("png", "format of the files; masks and gray levels are always png", choices=PICTURE_FORMATS)
+    recursive: bool = option(False, "also read subfolders; files are written to subfolders of the same names")
 
     def __post_init__(self) -> None:
         super().__post_init__()

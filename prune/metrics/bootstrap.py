@@ -1,4 +1,4 @@
-"""Confidence intervals by resampling images: pooled statistics are summed anew per draw, nothing is inferred again."""
+"""Confidence intervals by resampling images: pooled statistics are summed again for each draw, without running a network."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ COVERAGE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A score of the whole set with its 95 % interval; NaN where there is none."""
+    """A score of the whole set with its 95% interval; NaN where there is none."""
 
     value: float
     low: float

@@ -1,4 +1,4 @@
-"""Does a network that says 80 % mean 80 %: counts per bin of confidence, and the error from them."""
+"""Is a network that reports 80% right 80% of the time: counts per bin of confidence, and the error from them."""
 
 from collections.abc import Mapping
 

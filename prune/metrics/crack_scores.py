@@ -70,7 +70,7 @@ def boundary_scores(c: Named) -> dict[str, Array]:
 
 
 def _centerline_scores(c: Named) -> dict[str, Array]:
-    """Scores of centre lines: clDice (Shit et al. 2021), and clIoU (Benz & Rodehorst 2024), which on masks is ltIoU by definition."""
+    """Scores of center lines: clDice (Shit et al. 2021), and clIoU (Benz & Rodehorst 2024), which on masks is ltIoU by definition."""
     covered = [ratio(c[f"line_{side}_covered"], c[f"line_{side}"]) for side in ("predicted", "label")]
     scores = {"cl_dice": harmonic(*covered)}
     if f"line_hit_{CENTER_LINE_TOLERANCE}" in c:
@@ -92,7 +92,7 @@ def _total_scores(c: Named, quantity: str, key: str, unit: str = "") -> dict[str
 
 
 def _width_scores(c: Named, suffix: str, unit: str = "") -> dict[str, Array]:
-    """Mean width over all centre-line pixels; errors are means over the images with a crack in both masks."""
+    """Mean width over all center-line pixels; errors are means over the images with a crack in both masks."""
     label = c[f"width_both_label{unit}"]
     scores = {
         f"width_{suffix}": ratio(c[f"width_sum_predicted{unit}"], c["width_pixels_predicted"]),

@@ -20,9 +20,9 @@ class Measurement:
     width could be 0.
 
     Args:
-        length: Length of the centre lines, ends included, all branches summed.
-        width_sum: Sum of the local widths over the ``pixels`` pixels of the centre lines.
-        pixels: Pixels of the centre lines.
+        length: Length of the center lines, ends included, all branches summed.
+        width_sum: Sum of the local widths over the ``pixels`` pixels of the center lines.
+        pixels: Pixels of the center lines.
         width_p95: 95th percentile of the local widths.
         width_max: Largest local width.
         area: Pixels of the mask.
@@ -64,10 +64,17 @@ def axis_degrees(cosines: NDArray[np.float64], sines: NDArray[np.float64]) -> ND
     return np.where((cosines == 0) & (sines == 0), np.nan, degrees)
 
 
+def axis(steps: NDArray[np.float64]) -> tuple[float, float]:
+    """Σ l·cos 2φ and Σ l·sin 2φ of steps float64 (N, 2) of length l and direction φ: rows down, columns right, in px."""
+    down, right = steps.T
+    lengths, angles = np.hypot(down, right), np.arctan2(-down, right)
+    return float((lengths * np.cos(2 * angles)).sum()), float((lengths * np.sin(2 * angles)).sum())
+
+
 def measure(mask: Mask, thinned: Mask | None = None) -> Measurement:
     """Measure a mask bool (H, W); ``thinned`` is the thinned mask, when it is known already.
 
-    The centre line is the thinned mask without spurs. Its length sums Euclidean steps (1 straight, √2 diagonal) after
+    The center line is the thinned mask without spurs. Its length sums Euclidean steps (1 straight, √2 diagonal) after
     smoothing the staircase of pixels; at a free end half the width is added, since thinning eats that much. The local
     width is taken from the distance transform at the line (see ``prune.metrics.skeleton``). A mask that fills the whole
     image has no background to be measured against, so its widths are NaN.
@@ -75,8 +82,6 @@ def measure(mask: Mask, thinned: Mask | None = None) -> Measurement:
     if not mask.any():
         return EMPTY
     line = center_line(mask, thinned)
-    down, right = line.steps[line.straight if line.straight.any() else ...].T
-    steps, angles = np.hypot(down, right), np.arctan2(-down, right)
     known = not np.isnan(line.width).any()
     return Measurement(
         length=line.length,
@@ -86,5 +91,5 @@ def measure(mask: Mask, thinned: Mask | None = None) -> Measurement:
         width_max=float(line.width.max()),
         area=int(mask.sum()),
         components=int(ndimage.label(mask, EIGHT_CONNECTED)[1]),
-        direction=(float((steps * np.cos(2 * angles)).sum()), float((steps * np.sin(2 * angles)).sum())),
+        direction=axis(line.steps[line.straight if line.straight.any() else ...]),
     )

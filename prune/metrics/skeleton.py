@@ -1,4 +1,4 @@
-"""The centre line of a crack as a graph of pixels: length, direction and local width along it."""
+"""The center line of a crack as a graph of pixels: length, direction and local width along it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ HALF_NEIGHBORHOOD = ((0, 1), (1, 0), (1, 1), (1, -1))
 SMOOTHING = 10
 """Rounds of (¼, ½, ¼) averaging of the coordinates along the line before steps are summed: about a Gaussian of 2 px.
 
-Plain steps of 1 and √2 overestimate a digitized straight line by up to 8 % (at 22.5°); smoothed, by under 1 %.
+Plain steps of 1 and √2 overestimate a digitized straight line by up to 8% (at 22.5°); smoothed, by under 1%.
 """
 DIRECTION_PIXELS = 5
 """Pixels of the line, at least, that the direction at its end is taken from."""
@@ -81,6 +81,11 @@ class CenterLine:
         width: float64 (N,), width of the mask across the line in px; NaN when the mask has no background at all.
         length: Length of the line in px, up to where the mask ends.
         straight: bool (E,), edges that are not bent toward a corner at a free end.
+        distance: float64 (N,), distance in px to the nearest background pixel.
+        normals: float64 (N, 2), unit vectors across the line; zero when the mask has no background at all.
+        beyond: float64 (N,), what ``length`` counts beyond the steps at each pixel in px: at free ends and single pixels.
+        tips: float64 (N, 2), where the mask ends at a free end; elsewhere ``places``.
+        bent: Pixels from each free end inward that a corner of the stroke can bend the line at.
     """
 
     graph: Graph
@@ -88,6 +93,22 @@ class CenterLine:
     width: Floats
     length: float
     straight: Mask
+    distance: Floats
+    normals: Floats
+    beyond: Floats
+    tips: Floats
+    bent: tuple[list[int], ...]
+
+    def settled(self, cuts: Floats) -> Floats:
+        """Widths float64 (N,) as they are reported: cuts across the line, smoothed along it.
+
+        Near a free end that is bent toward a corner a cut misses part of the stroke, so it counts at least as much as the
+        first one that is not bent.
+        """
+        width = self.graph.smooth(cuts)
+        for path in self.bent:
+            width[path] = np.maximum(width[path], width[path[-1]])
+        return width
 
     @property
     def steps(self) -> Floats:
@@ -232,8 +253,8 @@ def _ray(start: Floats, direction: Floats, mask: Mask, limit: float) -> float:
     return float(RAY_STEP * ((len(inside) if inside.all() else inside.argmin()) + 0.5))
 
 
-def _beyond(end: _End, places: Floats, distance: Floats, mask: Mask) -> float:
-    """What the mask extends beyond a free end of the line, in px.
+def _beyond(end: _End, places: Floats, distance: Floats, mask: Mask) -> tuple[float, Floats]:
+    """What the mask extends beyond a free end of the line, in px, and where it ends there, float64 (2,).
 
     Thinning stops about half a width short of the end of a stroke, or bends into one of its corners. So the line is
     followed from a point safely inside, straight on to where the mask ends. A staircase of single pixels may leave that
@@ -243,7 +264,8 @@ def _beyond(end: _End, places: Floats, distance: Floats, mask: Mask) -> float:
     walked = float(np.hypot(*np.diff(places[end.path], axis=0).T).sum())
     half_pixel = 0.5 * np.abs(end.direction).sum()
     projected = float((places[end.path[0]] - origin) @ end.direction + half_pixel)
-    return max(_ray(origin, end.direction, mask, walked + 2 * distance[end.path[-1]] + 2), projected) - walked
+    reach = max(_ray(origin, end.direction, mask, walked + 2 * distance[end.path[-1]] + 2), projected)
+    return reach - walked, origin + reach * end.direction
 
 
 def center_line(mask: Mask, thinned: Mask | None = None) -> CenterLine:
@@ -259,16 +281,21 @@ def center_line(mask: Mask, thinned: Mask | None = None) -> CenterLine:
     places = graph.smooth(graph.points)
     if np.isnan(distance).any():  # no background anywhere
         distance = np.full(len(distance), (min(mask.shape) + 1) / 2)
-        width = np.full(len(distance), np.nan)
+        cuts, normals = np.full(len(distance), np.nan), np.zeros_like(places)
     else:
-        width = graph.smooth(_width(graph.points, mask, distance, _normals(graph, places, direction)))
+        normals = _normals(graph, places, direction)
+        cuts = _width(graph.points, mask, distance, normals)
     neighbors = graph.neighbors()
     ends = [_straight_end(tip, neighbors, places, distance) for tip in np.flatnonzero(graph.degree == 1).tolist()]
-    straight = np.ones(len(width), dtype=bool)
-    for end in (e for e in ends if e.safe):
-        straight[end.path[:-1]] = False
-        width[end.path] = np.maximum(width[end.path], width[end.path[-1]])
-    line = CenterLine(graph, places, width, 0.0, np.all(straight[graph.edges], axis=1))
-    alone = float((2 * distance[graph.degree == 0] - 1).sum())
-    beyond = sum(_beyond(end, places, distance, mask) for end in ends)
-    return replace(line, length=float(np.hypot(*line.steps.T).sum()) + alone + beyond)
+    bent = tuple(end.path for end in ends if end.safe)
+    straight = np.ones(len(cuts), dtype=bool)
+    for path in bent:
+        straight[path[:-1]] = False
+    beyond, tips = np.where(graph.degree == 0, 2 * distance - 1, 0.0), places.copy()
+    alone, past_ends = float(beyond[graph.degree == 0].sum()), 0.0
+    for end in ends:
+        beyond[end.path[0]], tips[end.path[0]] = _beyond(end, places, distance, mask)
+        past_ends += float(beyond[end.path[0]])
+    straight_edges = np.all(straight[graph.edges], axis=1)
+    line = CenterLine(graph, places, cuts, 0.0, straight_edges, distance, normals, beyond, tips, bent)
+    return replace(line, width=line.settled(cuts), length=float(np.hypot(*line.steps.T).sum()) + alone + past_ends)

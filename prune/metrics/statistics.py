@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.metrics.bootstrap import Interval, differences, intervals
+from prune.metrics.bootstrap import Interval, differences, intervals, resample
 from prune.metrics.calibration import calibration_scores
 from prune.metrics.confusion import pixel_scores
 from prune.metrics.crack import CrackSettings, in_millimeters
@@ -88,12 +88,20 @@ class Statistics:
         return scores | calibration_scores(counts)
 
     def intervals(self, seed: int) -> dict[str, Interval]:
-        """Every pooled score with its 95 % interval: means, ``class i <score>``, and the crack scores by their names."""
+        """Every pooled score with its 95% interval: means, ``class i <score>``, and the crack scores by their names."""
         return intervals(self._table(), self._score, seed)
 
     def differences(self, baseline: "Statistics", seed: int) -> dict[str, Interval]:
         """Every score minus the baseline's on the same images, with the paired interval."""
         return differences(self._table(), baseline._table(), self._score, seed)
+
+    def drawn(self, seed: int) -> tuple[dict[str, float], dict[str, Array]]:
+        """Every pooled score, and its values (draws,) over resampled images, see ``prune.metrics.bootstrap``.
+
+        The same seed draws the same images of every set of equal size, so that differences of draws are paired.
+        """
+        pooled, draws = resample(self._table(), seed)
+        return {name: float(value) for name, value in self._score(pooled).items()}, self._score(draws)
 
     def per_image(self) -> list[dict[str, float]]:
         """The crack scores of every image, NaN where there is none; empty mappings without a crack class."""

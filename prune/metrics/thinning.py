@@ -34,6 +34,13 @@ def _neighborhoods(flat: NDArray[np.uint8], places: NDArray[np.intp], steps: NDA
     return codes
 
 
+def _once(places: NDArray[np.intp], ticket: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Every place once, in any order; faster than ``np.unique``. ``ticket`` has an entry for every place there is."""
+    turns = np.arange(len(places))
+    ticket[places] = turns
+    return places[ticket[places] == turns]
+
+
 def thin(mask: Mask) -> Mask:
     """Thin a mask to lines one pixel wide, pixel for pixel as ``skimage.morphology.thin`` does.
 
@@ -52,14 +59,14 @@ def thin(mask: Mask) -> Mask:
     candidates = np.flatnonzero(flat)
     # Deep inside nothing can change yet: a pixel whose neighborhood is full is never deleted.
     candidates = candidates[_neighborhoods(flat, candidates, steps) != 255]
-    fresh = [candidates, candidates]
+    fresh, ticket = [candidates, candidates], np.empty(len(flat), np.intp)
     while len(fresh[0]) or len(fresh[1]):
         for turn in (0, 1):
             places, fresh[turn] = fresh[turn], candidates[:0]
             gone = places[DELETABLE[turn][_neighborhoods(flat, places, steps)]]
             if len(gone):
                 flat[gone] = 0
-                around = np.unique(gone[:, None] + steps)
+                around = (gone[:, None] + steps).ravel()
                 around = around[flat[around] == 1]
-                fresh = [np.union1d(old, around) for old in fresh]
+                fresh = [_once(np.concatenate([old, around]), ticket) for old in fresh]
     return padded[1:-1, 1:-1].astype(bool)

@@ -1,4 +1,4 @@
-"""What a saved network is: one self-describing file that runs no code when it is read."""
+"""Checkpoints: one self-describing file per network that runs no code when it is read."""
 
 import datetime
 import io
@@ -17,13 +17,15 @@ from prune.files import MODELS, visible
 from prune.hardware import versions
 from prune.models import ARCHITECTURES, architecture
 from prune.models.factory import PREFIX, Factory, trusted
+from prune.models.output_stride import as_built, output_stride, set_output_stride
 from prune.models.outputs import traced_logits
 from prune.models.rebuild import fill, rebuild
 from prune.models.state_dict import describe_state, unnamed_classes
 from prune.models.torch_file import read_torch, write_torch
 
 FORMAT = "prune-checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of files that hold an output stride; all others are written as version 1, which earlier programs read."""
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Network:
         lineage: What was done to it so far, oldest first: ``{"stage", "settings", "scores", "date"}``.
         file: Where it was loaded from, if it was.
         foreign: Whether it was a bare state dict, which does not tell what the network was trained on.
-        factory: What builds it, when it is no network of this project.
+        factory: What builds it, when it is not a network of this project.
     """
 
     model: nn.Module
@@ -75,7 +77,7 @@ def _was_pruned(lineage: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def new_stage(stage: str, settings: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry of the lineage: ``stage`` is train, prune or fine-tune; settings and scores are plain values."""
+    """An entry of the lineage: ``stage`` is train, prune, fine-tune or stride; settings and scores are plain values."""
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     return {"stage": stage, "settings": dict(settings), "scores": dict(scores), "date": now}
 
@@ -83,10 +85,13 @@ def new_stage(stage: str, settings: Mapping[str, Any], scores: Mapping[str, Any]
 def describe_stage(stage: Mapping[str, Any]) -> str:
     """One line such as ``train: 20 epochs on data/S2DS/train, best miou 0.512 in epoch 18, seed 0``."""
     settings, scores = stage["settings"], stage["scores"]
+    stride = f"output stride {settings['output_stride']}" if settings.get("output_stride") else ""
+    if stage["stage"] == "stride":
+        return f"{stride}, weights kept"
     if stage["stage"] == "prune":
         return (
-            f"prune: {settings.get('criterion')} {settings.get('pruning_ratio'):g} % of channels, "
-            f"{settings.get('allocation')}, {settings.get('iterative_steps')} step(s)"
+            f"prune: {settings.get('criterion')} {settings.get('pruning_ratio'):g}% of channels, "
+            f"{settings.get('allocation')}, {settings.get('iterative_steps')} step(s){stride and ', '}{stride}"
         )
     best = ", ".join(f"{key} {value:.4g}" for key, value in scores.items() if isinstance(value, (int, float)))
     warning = f", {scores['warning']}" if scores.get("warning") else ""
@@ -158,9 +163,12 @@ def _content(network: Network, state: dict[str, torch.Tensor]) -> dict[str, Any]
     built = {"name": network.architecture, "num_classes": len(network.classes), "auxiliary": network.auxiliary}
     if network.factory is not None:
         built |= {"name": network.factory.architecture, "options": dict(network.factory.options)}
+    plain = as_built(network.model)
+    if not plain:  # shapes do not tell strides
+        built["output_stride"] = output_stride(network.model)
     return {
         "format": FORMAT,
-        "version": FORMAT_VERSION,
+        "version": 1 if plain else FORMAT_VERSION,
         "architecture": built,
         "classes": network.classes.to_dict(),
         "preprocessing": network.preprocessing.to_dict(),
@@ -213,7 +221,7 @@ def _from_plain_state(state: dict[str, torch.Tensor], path: Path, factory: objec
 def _rebuilt(
     built: Mapping[str, Any], state: dict[str, torch.Tensor], factory: object
 ) -> tuple[nn.Module, Factory | None]:
-    """The module that a checkpoint describes, and what built it when it is no network of this project."""
+    """The module that a checkpoint describes, and what built it when it is not a network of this project."""
     name = built["name"]
     if not name.startswith(PREFIX):
         return rebuild(name, built["num_classes"], built["auxiliary"], state), None
@@ -229,7 +237,7 @@ def load_checkpoint(path: Path, trust_pickle: bool = False, factory: object = No
     Args:
         path: The file.
         trust_pickle: Also open whole-module pickles, which can run any code.
-        factory: What builds a network that is none of this project: the ``package.module:function`` that the checkpoint
+        factory: What builds a network from outside this project: the ``package.module:function`` that the checkpoint
             names, or a function to call in its place. Without it no such function is imported or called.
 
     Raises:
@@ -251,6 +259,8 @@ def load_checkpoint(path: Path, trust_pickle: bool = False, factory: object = No
             raise UserError(f"{path}: expected outputs for its {len(classes)} classes, found {built['num_classes']}")
         require_finite(state, path)
         model, named = _rebuilt(built, state, factory)
+        if "output_stride" in built:
+            set_output_stride(model, built["output_stride"], "output stride")
         preprocessing = Preprocessing.from_dict(content["preprocessing"])
         lineage = content["lineage"]
         return Network(model, built["name"], classes, preprocessing, lineage, path, factory=named)

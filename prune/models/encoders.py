@@ -56,7 +56,7 @@ def imagenet_weights(encoder: str) -> dict[str, torch.Tensor]:
     """The encoder's ImageNet weights under this project's names; downloaded, or from the cache.
 
     Raises:
-        OSError: when they cannot be had.
+        OSError: when they are not available.
     """
     library = _library()
     try:

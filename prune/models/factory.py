@@ -1,4 +1,4 @@
-"""Functions that build networks this project does not know: what a checkpoint names, and what nothing calls unasked."""
+"""Functions that build external networks: a checkpoint stores their names, and they are called only on request."""
 
 import functools
 import importlib
@@ -82,7 +82,7 @@ class Factory:
         try:
             with torch.random.fork_rng(devices=[]):
                 built = function(**self.options)
-        except Exception as error:  # somebody's code fails in any way
+        except Exception as error:  # external code may raise anything
             raise UserError(f"--factory {self.name}: fails with {type(error).__name__}: {first_line(error)}") from error
         if not isinstance(built, nn.Module):
             raise UserError(f"--factory {self.name}: expected a torch.nn.Module, found {type(built).__name__}")

@@ -1,4 +1,4 @@
-"""Networks of others: any module that maps images (N, 3, H, W) to logits (N, C, H, W), or to a dict with them as ``out``."""
+"""Networks from outside the project: any module that maps images (N, 3, H, W) to logits (N, C, H, W), or to a dict with them as ``out``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +10,7 @@ from prune.data.labels import ClassSet
 from prune.errors import UserError
 from prune.models.checkpoint import Network
 from prune.models.factory import Factory, function_of
+from prune.models.output_stride import output_stride, set_output_stride
 from prune.models.outputs import TRACE_SIZE, all_logits, mode, traced_logits
 from prune.models.rebuild import rebuild
 from prune.models.state_dict import describe_state, unnamed_classes
@@ -47,7 +48,7 @@ def network_of_module(
     if factory is None:
         if factory_options:
             raise UserError(
-                f"--factory: expected what takes the factory_options {', '.join(factory_options)}, found none"
+                f"--factory: expected a function that takes the factory_options {', '.join(factory_options)}, found none"
             )
         name = _known(module) or f"module:{type(module).__name__}"
         return Network(module, name, classes)
@@ -77,6 +78,9 @@ def _known(module: nn.Module) -> str | None:
     try:
         name, number, auxiliary = describe_state(state, "")
         own = rebuild(name, number, auxiliary, state)
+        stride = output_stride(module)
+        if stride is not None:
+            set_output_stride(own, stride)
     except UserError:
         return None
     device = next(module.parameters()).device

@@ -19,7 +19,7 @@ def build_torchvision(name: str, num_classes: int, auxiliary: bool) -> nn.Module
 
 
 def build_deeplabv3_tiny(num_classes: int, auxiliary: bool) -> DeepLabV3:
-    """A DeepLabV3 with one narrow bottleneck per stage: every kind of layer of the real one, 7 % of its MACs.
+    """A DeepLabV3 with one narrow bottleneck per stage: every kind of layer of the real one, 7% of its MACs.
 
     For tests and quick trials; 4.1 M parameters without auxiliary head, 6.4 M with it.
     """

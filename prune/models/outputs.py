@@ -107,7 +107,7 @@ def traced_logits(model: nn.Module) -> dict[str, torch.Tensor]:
             logits = all_logits(model, image * 1)  # not the leaf itself, which a network may not change in place
     except UserError:
         raise
-    except Exception as error:  # somebody's code fails in any way
+    except Exception as error:  # external code may raise anything
         shape = f"(1, 3, {TRACE_SIZE}, {TRACE_SIZE})"
         raise UserError(f"expected a network that takes images {shape}, found: {first_line(error)}") from error
     for name, value in logits.items():
@@ -124,7 +124,7 @@ def output_layers(model: nn.Module) -> list[nn.Module]:
     sums and activations. Heads in the order of the output, ``out`` first.
 
     Raises:
-        UserError: when no layer can be told.
+        UserError: when the layer cannot be determined.
     """
     with _noting(model) as made:
         logits = traced_logits(model)

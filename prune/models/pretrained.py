@@ -1,4 +1,4 @@
-"""Where a fresh network's weights come from: COCO when they can be had, else ImageNet, else random, saying which."""
+"""Where a fresh network's weights come from: COCO if available, else ImageNet, else random; the choice is reported."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -92,7 +92,7 @@ def initialize(model: nn.Module, architecture: str, source: str) -> str:
         source: ``auto`` (COCO, else ImageNet, else random), ``coco``, ``imagenet`` or ``none``.
 
     Raises:
-        UserError: when a source was named and cannot be had.
+        UserError: when a source was named and is not available.
     """
     start_as_identity(model)
     keep_variance(model)

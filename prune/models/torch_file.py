@@ -22,7 +22,7 @@ def write_torch(content: Any, path: Path) -> None:
 
 
 def _tensors(content: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor in nested dicts, lists and tuples with the key it lies under."""
+    """Every tensor in nested dicts, lists and tuples with its key."""
     stack, seen = [("", content)], set()
     while stack:
         name, value = stack.pop()

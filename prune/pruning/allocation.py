@@ -1,7 +1,10 @@
-"""How many channels each group keeps: the same share everywhere, or one ranking over the whole network."""
+"""How many channels each group keeps: the same share everywhere, or one ranking over the network or over like parts of it.
+
+Widths chosen by measured times are in ``prune.pruning.latency_allocation``.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 
@@ -49,3 +52,43 @@ def global_widths(
     return [
         min(len(s), rounded(width, round_to, start)) for s, width, start in zip(scores, widths, initial, strict=True)
     ]
+
+
+def isomorphic_widths(
+    scores: Sequence[torch.Tensor],
+    kinds: Sequence[Hashable],
+    initial: Sequence[int],
+    ratio: float,
+    round_to: int,
+    max_layer_ratio: float,
+) -> list[int]:
+    """Widths after removing the lowest-ranked channels among the groups of every kind (Fang et al. 2024, Isomorphic Pruning).
+
+    Scores of groups with different couplings are not comparable: a residual stage is read by many layers, the inside of a
+    block by one. So each kind is ranked by itself, and loses the share ``ratio`` of its own channels.
+
+    Args:
+        scores: One tensor (current channels,) per group, comparable across groups of one kind.
+        kinds: What groups that are ranked together have in common, see ``prune.pruning.group.topology``.
+        initial: Channels of each group before any pruning.
+        ratio: Share of the initial channels of every kind to be gone.
+        round_to: Widths become multiples of this.
+        max_layer_ratio: Largest share (0…1) taken from one group.
+    """
+    widths = [0] * len(scores)
+    for kind in dict.fromkeys(kinds):
+        members = [i for i, other in enumerate(kinds) if other == kind]
+        own = global_widths(
+            [scores[i] for i in members], [initial[i] for i in members], ratio, round_to, max_layer_ratio
+        )
+        for i, width in zip(members, own, strict=True):
+            widths[i] = width
+    return widths
+
+
+def widths_on_the_way(initial: Sequence[int], final: Sequence[int], share: float, round_to: int) -> list[int]:
+    """Widths after the share ``share`` (0…1) of what every group is to lose; the final ones exactly at 1."""
+    if share >= 1:
+        return list(final)
+    pairs = zip(initial, final, strict=True)
+    return [max(last, rounded(start - (start - last) * share, round_to, start)) for start, last in pairs]

@@ -1,15 +1,19 @@
 """From what was asked for, a target or ``round_to`` auto, to a ratio and a divisor that a network can be pruned with."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from prune.errors import UserError
+from prune.models.cost import count
 from prune.options import parse_amount
 from prune.progress import say
+from prune.pruning.latency_plan import Scores, plan_latency
+from prune.pruning.layer_times import Measure
 from prune.pruning.report import NetworkCost, WidthRow, layer_widths
 from prune.pruning.settings import TARGETS, PruneSettings
 from prune.pruning.target_search import (
@@ -25,17 +29,17 @@ from prune.pruning.target_search import (
 )
 from prune.pruning.width_estimate import WidthEstimate
 
-Measure = Callable[[nn.Module, tuple[int, int], str], float]
-"""ms per image of a network, for an input of (height, width) px, on a runtime of ``prune.pruning.settings.RUNTIMES``."""
 DIVISORS = (1, 4, 8, 16, 32)
 """What ``--round_to auto`` chooses from."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is pruned in the end: ``config`` with a ratio and a divisor instead of wishes, and how they were found.
+    """What is pruned in the end: ``config`` with a ratio and a divisor instead of a target, and how they were found.
 
     ``expected`` holds the widths the search counted with and ``wishes`` the target's flags, empty without a target.
+    Latency allocation gives ``widths``, the final one of every group, and leaves the target in ``config``; the ratio
+    recorded is then the percent of all channels that are gone.
     """
 
     config: PruneSettings
@@ -43,10 +47,17 @@ class Plan:
     divisors: DivisorTable | None = None
     expected: list[WidthRow] = field(default_factory=list)
     wishes: dict[str, Any] = field(default_factory=dict)
+    widths: dict[str, int] | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Percent of the channels that are removed."""
+        return self.budget.ratio if self.widths is not None and self.budget else self.config.pruning_ratio
 
     def settings(self) -> dict[str, Any]:
         """What is recorded: the numbers pruned with, and the target they were found for."""
-        return {**dataclasses.asdict(self.config), **self.wishes, "criterion": self.config.criterion}
+        found = {"pruning_ratio": self.ratio, "criterion": self.config.criterion}
+        return {**dataclasses.asdict(self.config), **self.wishes, **found}
 
     def reached(self, after: NetworkCost) -> TargetSearchResult | None:
         """The budget with what was counted on the pruned network itself; a latency is the one of the search."""
@@ -64,8 +75,8 @@ class Plan:
         return [f"{len(differing)} layers got other widths than the search counted with, the first: {differing[0]}"]
 
 
-def _target(config: PruneSettings, estimate: WidthEstimate) -> CostTarget | None:
-    """The target in MACs, parameters or ms; a share is one of the network as it is."""
+def _target(config: PruneSettings, whole: nn.Module) -> CostTarget | None:
+    """The target in MACs, parameters or ms; a share is one of the network ``whole``."""
     name = config.target
     if name is None:
         return None
@@ -73,7 +84,7 @@ def _target(config: PruneSettings, estimate: WidthEstimate) -> CostTarget | None
     if name == "target_latency_ms":
         return CostTarget("latency_ms", f"--{name} {given:g}", given)
     amount, share = parse_amount(name, str(given))
-    parameters, macs = estimate.counts(0, 1)
+    parameters, macs = count(whole, (config.latency_size, config.latency_size))
     dense = macs if name == "target_macs" else parameters
     return CostTarget(name.removeprefix("target_"), f"--{name} {given}", amount * dense if share else amount)
 
@@ -117,7 +128,7 @@ def _choose_divisor(config: PruneSettings, estimate: WidthEstimate, ratio: float
 def _result(
     target: CostTarget, found: FoundRatio, config: PruneSettings, divisor: int, estimate: WidthEstimate
 ) -> TargetSearchResult:
-    limit = f"that widths in multiples of {divisor} allow up to ratio {config.max_pruning_ratio:g} %"
+    limit = f"that widths in multiples of {divisor} allow up to ratio {config.max_pruning_ratio:g}%"
     limit += "; a smaller --round_to comes closer" if divisor > 1 else ""
     if target.quantity == "latency_ms":
         limit = f"that {len(found.tried)} measurements with --round_to {divisor} found"
@@ -143,16 +154,29 @@ def unmeasured(model: nn.Module, size: tuple[int, int], runtime: str) -> float:
     raise ValueError("plan: expected a measure for a target latency or round_to auto, found none")
 
 
-def plan(model: nn.Module, config: PruneSettings, measure: Measure = unmeasured) -> Plan:
+def unscored() -> Mapping[str, torch.Tensor]:
+    """What stands in for scores where none were handed in; raises ``ValueError``."""
+    raise ValueError("plan: expected scores for latency allocation, found none")
+
+
+def plan(
+    model: nn.Module,
+    config: PruneSettings,
+    measure: Measure = unmeasured,
+    scores: Scores = unscored,
+    whole: nn.Module | None = None,
+) -> Plan:
     """Search the pruning ratio for the target and the fastest divisor, where ``config`` asks for them.
 
-    Works on copies, writes nothing and takes no gradients. With both wishes, divisors are compared at the ratio that
-    whole channels need for the target, and the ratio is then searched anew for the fastest.
+    Works on copies and writes nothing but ``--layer_times``. With both, divisors are compared at the ratio that
+    whole channels need for the target, and the ratio is then searched again for the fastest.
 
     Args:
         model: The network to be pruned.
         config: What was asked for.
         measure: Gives a latency; called for a target latency and for divisors only.
+        scores: Give the scores of all groups; called for latency allocation only.
+        whole: The network that shares of MACs and parameters are taken of, where it is not ``model``.
 
     Raises:
         UserError: for a target that is not below what the network costs now, or cannot be reached.
@@ -161,8 +185,12 @@ def plan(model: nn.Module, config: PruneSettings, measure: Measure = unmeasured)
         return Plan(config)
     if config.target is None and not config.pruning_ratio:
         return Plan(dataclasses.replace(config, round_to=PruneSettings.round_to))
+    target, table = _target(config, whole or model), None
+    if target and config.allocation == "latency":
+        chosen = plan_latency(model, config, target, measure, scores)
+        say("target", chosen.budget.sentence())
+        return Plan(config, chosen.budget, expected=chosen.layers, widths=chosen.widths)
     estimate = WidthEstimate(model, (config.latency_size, config.latency_size))
-    target, table = _target(config, estimate), None
     if config.round_to == "auto":
         ratio = _search(target, config, estimate, 1, measure).ratio if target else config.pruning_ratio
         table = _choose_divisor(config, estimate, ratio, measure)

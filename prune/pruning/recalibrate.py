@@ -1,4 +1,4 @@
-"""Batch-norm statistics of a network whose channels were removed, estimated anew."""
+"""Re-estimated batch-norm statistics of a network whose channels were removed."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What pruning did, as a table for people and plain values for programs."""
+"""The result of pruning, as a table for readers and plain values for programs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -103,7 +103,7 @@ class PruningReport:
         """Criterion, ratio, allocation, steps and rounding in one line."""
         settings = self.settings
         return (
-            f"{settings['criterion']}, pruning ratio {settings['pruning_ratio']:g} % of channels, "
+            f"{settings['criterion']}, pruning ratio {settings['pruning_ratio']:g}% of channels, "
             f"{settings['allocation']}, {settings['iterative_steps']} step(s), widths in multiples of {settings['round_to']}"
         )
 

@@ -1,4 +1,4 @@
-"""Pruning to a target: the channel ratio at which a network costs what it may cost, as functions of ``cost(ratio)``."""
+"""Pruning to a target: the channel ratio at which a network meets its budget, as functions of ``cost(ratio)``."""
 
 import math
 import statistics
@@ -86,7 +86,7 @@ class TargetSearchResult:
         target, on = self.target, f" on {self.runtime}" if self.runtime else ""
         return (
             f"{target.flag} ({target.spell(target.value)}): reached {target.spell(self.reached)}{on}, "
-            f"{self.miss_percent:+.1f} %, at pruning ratio {self.ratio:g} %"
+            f"{self.miss_percent:+.1f}%, at pruning ratio {self.ratio:g}%"
         )
 
     def __str__(self) -> str:
@@ -98,7 +98,7 @@ class TargetSearchResult:
             return []
         target = self.target
         return [
-            f"target missed by {self.miss_percent:+.1f} %: {target.spell(self.reached)} is the closest to "
+            f"target missed by {self.miss_percent:+.1f}%: {target.spell(self.reached)} is the closest to "
             f"{target.spell(target.value)} {self.limit}"
         ]
 
@@ -135,11 +135,11 @@ def _check_below(target: CostTarget, dense: float) -> None:
         )
 
 
-def _check_reachable(target: CostTarget, least: float, dense: float, top: float, limit: str) -> None:
+def _check_reachable(target: CostTarget, least: float, dense: float, bound: str, limit: str) -> None:
     if least > target.value * (1 + target.tolerance):
         raise UserError(
             f"{target.flag}: expected at least {target.spell(least)} ({least / dense:.1%} of the unpruned network), the "
-            f"smallest that --max_pruning_ratio {top:g} reaches{limit}, found {target.spell(target.value)}"
+            f"smallest that {bound} reaches{limit}, found {target.spell(target.value)}"
         )
 
 
@@ -166,7 +166,7 @@ def search(cost: CostAtRatio, target: CostTarget, top: float, limit: str = "") -
 
     dense = look(0)
     _check_below(target, dense)
-    _check_reachable(target, look(round(top * GRID) / GRID), dense, top, limit)
+    _check_reachable(target, look(round(top * GRID) / GRID), dense, f"--max_pruning_ratio {top:g}", limit)
     low, high, halve = 0, round(top * GRID), False
     while look(high / GRID) < target.value < look(low / GRID) and high - low > 1:
         middle = (low + high) // 2 if halve else _interpolated(look, target, low, high)
@@ -223,7 +223,9 @@ def _bisect(seen: _Measurements, low: float, high: float) -> None:
         low, high = (ratio, high) if value > target.value else (low, ratio)
 
 
-def search_measured(cost: CostAtRatio, target: CostTarget, bottom: float, top: float, limit: str = "") -> FoundRatio:
+def search_measured(
+    cost: CostAtRatio, target: CostTarget, bottom: float, top: float, limit: str = "", bound: str = ""
+) -> FoundRatio:
     """The ratio whose measured cost is closest to the target, with few measurements.
 
     A measurement is noisy and need not fall with the ratio everywhere, so bisection only proposes ratios: the best of
@@ -235,6 +237,7 @@ def search_measured(cost: CostAtRatio, target: CostTarget, bottom: float, top: f
         bottom: Smallest ratio that removes anything, in percent.
         top: Largest ratio to take, in percent.
         limit: What else bounds the cost, for the message.
+        bound: The setting that ``top`` follows from, empty = ``--max_pruning_ratio``.
 
     Raises:
         UserError: when the target is not below the cost at ratio 0, or cannot be reached, by the median of two.
@@ -245,7 +248,7 @@ def search_measured(cost: CostAtRatio, target: CostTarget, bottom: float, top: f
     _check_below(target, dense)
     if seen.take(top) > target.value * (1 + target.tolerance):
         seen.take(top)
-    _check_reachable(target, seen.median(top), dense, top, limit)
+    _check_reachable(target, seen.median(top), dense, bound or f"--max_pruning_ratio {top:g}", limit)
     _bisect(seen, bottom, top)
     for _ in range(VERIFICATIONS):
         best = min(seen.values, key=seen.miss)
@@ -257,7 +260,7 @@ def search_measured(cost: CostAtRatio, target: CostTarget, bottom: float, top: f
 
 
 def medians_in_turns(measures: Mapping[int, Callable[[], float]], rounds: int = 3) -> dict[int, float]:
-    """Median of ``rounds`` calls of every measure, taken in turns, so that a noisy machine disturbs all alike."""
+    """Median of ``rounds`` calls of every measure, measured in interleaved runs, so that noise affects all of them alike."""
     times: dict[int, list[float]] = {key: [] for key in measures}
     for _ in range(rounds):
         for key, measure in measures.items():
@@ -293,11 +296,11 @@ class DivisorTable:
 
     def text(self) -> str:
         """Runtime, table and choice, several lines."""
-        lines = [f"{self.runtime} at pruning ratio {self.ratio:g} %, medians in turns"]
+        lines = [f"{self.runtime} at pruning ratio {self.ratio:g}%, medians of interleaved runs"]
         cells = [("round_to", "MACs G", "ms"), *(row.cells() for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(3)]
         lines += ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in cells]
-        return "\n".join([*lines, f"taken: --round_to {self.fastest}"])
+        return "\n".join([*lines, f"chosen: --round_to {self.fastest}"])
 
     def __str__(self) -> str:
         return f"round_to auto: {self.text()}"

@@ -6,7 +6,7 @@ from torch import nn
 
 from prune.models.cost import count, shapes_of
 from prune.pruning.allocation import local_widths
-from prune.pruning.pruner import cut_to_ratio, group_channels
+from prune.pruning.graph import cut_to_ratio, group_channels
 from prune.pruning.report import WidthRow, layer_widths
 
 

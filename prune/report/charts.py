@@ -4,21 +4,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import offset_copy
 
 from prune.files import atomic_path
-from prune.metrics.calibration import KINDS
 
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
-"""Okabe-Ito and gray: distinguishable with every kind of color vision."""
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+"""Okabe and Ito without yellow, which is too light for white paper: distinguishable with every kind of color vision.
+
+Without color, markers tell lines and points apart, and hatches tell bars apart."""
 DENSE = "#4D4D4D"
 MARKERS = "sD^vPX*p"
+HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\")
+INTERVAL: dict[str, Any] = {"fmt": "none", "elinewidth": 1.2, "capsize": 3, "capthick": 1.2, "zorder": 2.5}
+"""How a 95% interval is drawn. Nothing is cut off at an axis: neither it nor the marker in its middle."""
 SCORES = (("miou", "mIoU"), ("crack_iou", "crack IoU"), ("crack_lt_iou_4", "crack ltIoU@4"))
+INTERVALS = {"miou": "miou", "crack_iou": "iou", "crack_lt_iou_4": "lt_iou@4"}
+"""The names of ``SCORES`` in a comparison, where their intervals stand."""
 COSTS = (("macs", 1e9, "MACs (G)"), ("latency_ms", 1.0, "latency (ms)"))
+CROWDED, SHIFT = 0.03, 9.0
+"""Share of the largest cost, and points: see ``sideways``."""
+SIDE_BY_SIDE = "95% intervals; networks of nearly equal cost are drawn side by side"
 LABEL_BOX = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 
 Row = Mapping[str, Any]
@@ -67,7 +77,9 @@ def _bars(axes: Axes, labels: Sequence[str], series: Series, colors: Sequence[st
     for number, (title, values) in enumerate(series.items()):
         shown = [(i, v) for i, v in enumerate(values) if v is not None]
         places = [i + (number - (len(series) - 1) / 2) * width for i, _ in shown]
-        axes.bar(places, [v for _, v in shown], width * 0.94, label=title, color=colors[number % len(colors)])
+        bars = axes.bar(places, [v for _, v in shown], width * 0.94, label=title, color=colors[number % len(colors)])
+        for bar in bars:
+            bar.set(hatch=HATCHES[number % len(HATCHES)], edgecolor="white", linewidth=0)
         for place, (_, value) in zip(places, shown, strict=True):
             text = axes.annotate(f"{value:.2f}", (place, value), (0, 2), textcoords="offset points", zorder=5)
             text.set(ha="center", va="bottom", fontsize=8, bbox=LABEL_BOX)
@@ -76,6 +88,77 @@ def _bars(axes: Axes, labels: Sequence[str], series: Series, colors: Sequence[st
     top = max([v for values in series.values() for v in values if v is not None], default=0.0)
     axes.set_ylim(0, min(1.08, max(0.1, top * 1.18)))
     plain(axes)
+
+
+def sideways(costs: Sequence[float]) -> list[float]:
+    """Shifts in points that set networks of nearly equal cost beside each other, so that no interval hides another.
+
+    Nearly equal are neighbors less than ``CROWDED`` of the largest cost apart; order and middle of a group stay.
+    """
+    order = sorted(range(len(costs)), key=lambda i: costs[i])
+    groups: list[list[int]] = []
+    for i in order:
+        if groups and costs[i] - costs[groups[-1][-1]] < CROWDED * max(costs):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    shifts = {i: SHIFT * (rank - (len(group) - 1) / 2) for group in groups for rank, i in enumerate(group)}
+    return [shifts[i] for i in range(len(costs))]
+
+
+def scored_point(
+    axes: Axes,
+    place: tuple[float, float],
+    bounds: Sequence[float | None],
+    look: tuple[str, str],
+    *,
+    label: str,
+    shift: float = 0.0,
+) -> None:
+    """Draw a score over a cost as a hollow marker with its 95% interval.
+
+    Args:
+        axes: Where to.
+        place: Cost and score.
+        bounds: Low and high of the interval; None or NaN = there is none.
+        look: Color and marker.
+        label: In the legend.
+        shift: Points to the right, see ``sideways``.
+    """
+    moved = offset_copy(axes.transData, axes.get_figure(root=True), x=shift, units="points")
+    marker = axes.plot(*place, look[1], color=look[0], label=label, markersize=8, clip_on=False, zorder=3)[0]
+    # Hollow, because networks of equal cost and score lie on top of each other.
+    marker.set(markerfacecolor="none", markeredgewidth=2)
+    for part in (marker, *interval(axes, place, bounds, look[0])):
+        part.set_transform(moved)  # behind the axes' back, which cannot scale themselves to what is shifted
+
+
+def interval(axes: Axes, place: tuple[float, float], bounds: Sequence[float | None], color: str) -> tuple[Artist, ...]:
+    """Draw a vertical 95% interval through a point and return its parts; without bounds (None or NaN) there are none.
+
+    Args:
+        axes: Where to.
+        place: Of the point, in the units of the axes.
+        bounds: Low and high.
+        color: Of the line.
+    """
+    low, high = bounds
+    if low is None or high is None or low != low or high != high:
+        return ()
+    errors = [[max(0.0, place[1] - low)], [max(0.0, high - place[1])]]
+    drawn = axes.errorbar(*place, yerr=errors, ecolor=color, **INTERVAL)
+    parts: tuple[Artist, ...] = (*drawn[1], *drawn[2])
+    for part in parts:
+        part.set_clip_on(False)
+    return parts
+
+
+def score_axis(axes: Axes) -> None:
+    """Scores from 0 to 1 with room for markers beside what is drawn, and for what is drawn at the very ends."""
+    axes.margins(0.15)
+    axes.set_xlim(left=0)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(-0.02, low), min(1.02, high))
 
 
 def _dense(rows: Sequence[Row]) -> Row:
@@ -130,19 +213,19 @@ def _class_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
 
 
 def _cost_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
-    """Accuracy over MACs and over latency of the dense and the fine-tuned networks."""
+    """Accuracy over MACs and latency of the dense and the fine-tuned networks, with 95% intervals where they are known."""
     figure = empty_figure(10, 10, title)
     panels = [(score, cost) for score in SCORES for cost in COSTS]
     for number, ((key, label), (cost, unit, cost_label)) in enumerate(panels, 1):
         axes = figure.add_subplot(len(SCORES), len(COSTS), number)
-        for name, color, marker, row in _kept(rows):
-            if row[key] is not None and row[cost] is not None:
-                point = axes.scatter(row[cost] / unit, row[key], s=80, marker=marker, label=name)
-                # Hollow, because networks of equal cost often lie on top of each other.
-                point.set(facecolor="none", edgecolor=color, linewidth=2, clip_on=False, zorder=3)
-        axes.margins(0.15)
-        axes.set_xlim(left=0)
-        axes.set_ylim(max(0, axes.get_ylim()[0]), min(1.02, axes.get_ylim()[1]))
+        shown = [one for one in _kept(rows) if one[-1][key] is not None and one[-1][cost] is not None]
+        shifts = sideways([row[cost] for *_, row in shown])
+        for (name, color, marker, row), shift in zip(shown, shifts, strict=True):
+            found = row.get("scores", {}).get(INTERVALS[key], {})
+            bounds = found.get("low"), found.get("high")
+            place = row[cost] / unit, row[key]
+            scored_point(axes, place, bounds, (color, marker), label=name, shift=shift)
+        score_axis(axes)
         axes.set_xlabel(cost_label)
         axes.set_ylabel(f"{label} (0 to 1)")
         plain(axes)
@@ -156,8 +239,8 @@ def study_charts(rows: Sequence[Row], folder: Path, *, title: str) -> list[Path]
 
     Args:
         rows: One per network: ``name``, ``criterion`` (empty for the dense one), ``stage`` (dense, pruned, fine-tuned),
-            ``macs``, ``latency_ms``, ``miou``, ``crack_iou``, ``crack_lt_iou_4`` (0…1) and ``per_class`` {class: IoU or None}. A missing
-            value (None) leaves a gap.
+            ``macs``, ``latency_ms``, ``miou``, ``crack_iou``, ``crack_lt_iou_4`` (0…1), ``per_class`` {class: IoU or None} and, where they
+            are known, ``scores`` {name in a comparison: {low, high}} with 95% intervals. A missing value (None) leaves a gap.
         folder: Where the files go; each is replaced atomically.
         title: What the numbers are about: data set, split, seed.
 
@@ -167,44 +250,12 @@ def study_charts(rows: Sequence[Row], folder: Path, *, title: str) -> list[Path]
     return [
         _criteria_chart(rows, folder / "criteria.png", f"Accuracy before and after fine-tuning\n{title}"),
         _class_chart(rows, folder / "per_class.png", f"IoU per class, dense and fine-tuned\n{title}"),
-        _cost_chart(rows, folder / "cost.png", f"Accuracy and cost, dense and fine-tuned\n{title}"),
+        _cost_chart(rows, folder / "cost.png", f"Accuracy and cost, dense and fine-tuned\n{title}\n{SIDE_BY_SIDE}"),
     ]
 
 
-def reliability_chart(calibration: Mapping[str, Sequence[Row]], path: Path, *, title: str = "") -> Path:
-    """Draw frequency over mean confidence, and the share of pixels per bin, for every kind of confidence counted.
-
-    Args:
-        calibration: Bins by kind, as ``prune.metrics.calibration.reliability`` gives them.
-        path: PNG file to write.
-        title: What network on what data.
-
-    Raises:
-        UserError: when the file cannot be written.
-    """
-    figure = empty_figure(5 * max(1, len(calibration)), 6, title)
-    for number, (kind, bins) in enumerate(calibration.items(), 1):
-        axes = figure.add_subplot(1, len(calibration), number)
-        shown = [row for row in bins if row["pixels"]]
-        total = sum(row["pixels"] for row in shown)
-        widths = [row["high"] - row["low"] for row in shown]
-        shares = [row["pixels"] / total for row in shown]
-        axes.bar([r["low"] for r in shown], shares, widths, align="edge", color="#D9D9D9", label="share of pixels")
-        axes.plot([0, 1], [0, 1], color=DENSE, linestyle="--", linewidth=1, label="perfect")
-        confidence, frequency = ([row[key] for row in shown] for key in ("confidence", "frequency"))
-        axes.plot(confidence, frequency, color=COLORS[0], marker="o", ms=4, label="network")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1)
-        axes.set_aspect("equal")
-        axes.set_xlabel(KINDS[kind])
-        axes.set_ylabel("frequency" if kind == "crack" else "share that is right")
-        plain(axes)
-    shared_legend(figure, 3)
-    return save(figure, path)
-
-
 def latency_chart(rows: Sequence[Row], path: Path, *, title: str = "") -> Path:
-    """Draw the latency of networks as horizontal bars with their 95 % intervals; the speed-up stands behind.
+    """Draw the latency of networks as horizontal bars with their 95% intervals and the speed-up.
 
     Args:
         rows: Rows of ``prune.benchmark.compare``: ``name``, ``runtime``, ``precision``, ``ms_median``, ``ms_low``, ``ms_high``,
@@ -232,68 +283,7 @@ def latency_chart(rows: Sequence[Row], path: Path, *, title: str = "") -> Path:
         text.set(va="center", fontsize=8)
     axes.set_yticks(places, labels, fontsize=8)
     axes.set_xlim(0, 1.2 * max(row["ms_high"] for row in rows))
-    axes.set_xlabel("median latency (ms), 95 % interval")
+    axes.set_xlabel("median latency (ms), 95% interval")
     plain(axes)
     axes.grid(axis="x", alpha=0.3, linewidth=0.6)
-    return save(figure, path)
-
-
-def _number(value: Any) -> float:
-    """A history value as a float; None and the empty text of a CSV file become NaN, which leaves a gap in a line."""
-    return float("nan") if value in (None, "") else float(value)
-
-
-def _lines(axes: Axes, history: Sequence[Row], columns: Mapping[str, str], label: str) -> None:
-    """The given columns {column: name} over the epochs; those without a single value are left out."""
-    epochs = [int(row["epoch"]) for row in history]
-    marker = "o" if len(history) < 40 else ""
-    for number, (column, name) in enumerate(columns.items()):
-        values = [_number(row.get(column)) for row in history]
-        if any(value == value for value in values):
-            color, dashes = COLORS[number % len(COLORS)], "-" if number < len(COLORS) else "--"
-            axes.plot(epochs, values, color=color, linestyle=dashes, marker=marker, label=name, ms=2.5, lw=1.4)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    plain(axes)
-    if axes.get_lines() and len(columns) > 1:
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
-
-
-def training_curves(history: Sequence[Row], path: Path, *, title: str = "") -> Path:
-    """Draw losses, mean scores, IoU per class and learning rate over the epochs.
-
-    Args:
-        history: One mapping per epoch, as in ``history.csv``: ``epoch``, ``lr``, ``train_loss``, ``val_loss``,
-            ``val_miou``, …, ``val_iou_<class>``; numbers or their text, None or empty = no value.
-        path: PNG file to write.
-        title: What was trained on what.
-
-    Raises:
-        UserError: when the file cannot be written.
-    """
-    prefix = "val_iou_"
-    classes = {
-        c: c.removeprefix(prefix) for c in dict.fromkeys(k for row in history for k in row) if c.startswith(prefix)
-    }
-    means = {
-        "val_crack_lt_iou_4": "crack ltIoU@4",
-        "val_miou": "mIoU",
-        "val_miou_defects": "mIoU defects",
-        "val_pixel_accuracy": "pixel accuracy",
-    }
-    figure = empty_figure(12, 7, title)
-    panels: Sequence[tuple[Mapping[str, str], str]] = (
-        ({"train_loss": "training loss", "val_loss": "validation cross entropy"}, "loss"),
-        (means, "validation score (0 to 1)"),
-        (classes, "validation IoU (0 to 1)"),
-        ({"lr": "learning rate"}, "learning rate"),
-    )
-    for number, (columns, label) in enumerate(panels, 1):
-        axes = figure.add_subplot(2, 2, number)
-        _lines(axes, history, columns, label)
-        if "0 to 1" in label:
-            axes.set_ylim(0, 1)
-        else:
-            axes.set_ylim(bottom=0)
     return save(figure, path)

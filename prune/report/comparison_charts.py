@@ -1,32 +1,43 @@
-"""Accuracy over cost, one picture per score, with 95 % intervals."""
+"""Accuracy over cost, one picture per score, with 95% intervals."""
 
 from pathlib import Path
 
 from matplotlib.axes import Axes
 
 from prune.evaluation.comparison import HEADLINES, Comparison
-from prune.report.charts import COLORS, COSTS, DENSE, MARKERS, empty_figure, plain, save, shared_legend
+from prune.report.charts import (
+    COLORS,
+    COSTS,
+    DENSE,
+    MARKERS,
+    SIDE_BY_SIDE,
+    empty_figure,
+    plain,
+    save,
+    score_axis,
+    scored_point,
+    shared_legend,
+    sideways,
+)
 
 
 def _panel(axes: Axes, comparison: Comparison, name: str, cost: str, unit: float) -> None:
-    for number, row in enumerate(comparison.rows):
-        score, value = row.scores[name], row.summary[cost]
-        if value is None or score.value != score.value:
-            continue
-        color, marker = (
-            (DENSE, "o") if not number else (COLORS[(number - 1) % len(COLORS)], MARKERS[number % len(MARKERS)])
-        )
-        # The baseline below the others: networks of equal cost lie on top of each other, so all are hollow.
-        point = axes.scatter(value / unit, score.value, s=80, marker=marker, label=row.name, zorder=3)
-        point.set(facecolor="none", edgecolor=color, linewidth=2)
-        if score.low == score.low:
-            axes.plot([value / unit] * 2, [score.low, score.high], color=color, linewidth=1.2, alpha=0.7)
+    known = [
+        (number, row, row.scores[name], row.summary[cost])
+        for number, row in enumerate(comparison.rows)
+        if row.summary[cost] is not None and row.scores[name].value == row.scores[name].value
+    ]
+    shifts = sideways([value for *_, value in known])
+    for (number, row, score, value), shift in zip(known, shifts, strict=True):
+        look = (DENSE, "o") if not number else (COLORS[(number - 1) % len(COLORS)], MARKERS[number % len(MARKERS)])
+        place = value / unit, score.value
+        scored_point(axes, place, (score.low, score.high), look, label=row.name, shift=shift)
 
 
 def comparison_charts(comparison: Comparison, base: Path) -> list[Path]:
     """Draw mIoU, crack IoU and crack ltIoU@4 over MACs and latency: ``<base>_miou.png`` and so on.
 
-    Costs nobody measured and scores nobody has are left out; without any there is no picture.
+    Costs that were not measured and missing scores are left out; if none are left, there is no picture.
 
     Raises:
         UserError: when a file cannot be written.
@@ -36,14 +47,12 @@ def comparison_charts(comparison: Comparison, base: Path) -> list[Path]:
     for name in (n for n in HEADLINES if n in comparison.titles and costs):
         title = comparison.titles[name]
         figure = empty_figure(
-            5.5 * len(costs), 4.6, f"{title} and cost\n{comparison.data['images']} images, 95 % intervals"
+            6.5 * len(costs), 4.8, f"{title} and cost\n{comparison.data['images']} images\n{SIDE_BY_SIDE}"
         )
         for number, (cost, unit, label) in enumerate(costs, 1):
             axes = figure.add_subplot(1, len(costs), number)
             _panel(axes, comparison, name, cost, unit)
-            axes.margins(0.15)
-            axes.set_xlim(left=0)
-            axes.set_ylim(max(0, axes.get_ylim()[0]), min(1.02, axes.get_ylim()[1]))
+            score_axis(axes)
             axes.set_xlabel(label)
             axes.set_ylabel(f"{title} (0 to 1)")
             plain(axes)

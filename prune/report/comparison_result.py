@@ -1,4 +1,4 @@
-"""A comparison as the Python API hands it out: tables on the screen and in a notebook, workbook, JSON and pictures on request."""
+"""A comparison as the Python API returns it: tables on the screen and in a notebook, workbook, JSON and pictures on request."""
 
 import html
 from dataclasses import dataclass, field
@@ -119,12 +119,12 @@ class CompareResult:
     def _differences(self) -> Rows:
         titles = self.comparison.titles
         names = [name for name in TOLD[:3] if name in titles]
-        header = [f"minus {self.comparison.rows[0].name} (95 %)", *(titles[name] for name in names)]
+        header = [f"minus {self.comparison.rows[0].name} (95%)", *(titles[name] for name in names)]
         rows = [[row.name, *(_difference(row.differences[name]) for name in names)] for row in self.comparison.rows[1:]]
         return header, rows
 
     def _verdicts(self) -> list[str]:
-        """What was kept of the baseline by every other network, and whether the intervals leave a doubt."""
+        """The verdict on every other network, and whether the intervals leave doubt about it."""
         certain = {True: " (clear)", False: " (uncertain)", None: ""}
         return [f"{row.name}: {row.verdict}{certain[row.clear]}" for row in self.comparison.rows[1:]]
 

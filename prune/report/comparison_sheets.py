@@ -12,10 +12,9 @@ from openpyxl.worksheet.worksheet import Worksheet
 from prune.evaluation.comparison import COSTS, LOST, Compared, Comparison
 from prune.files import atomic_path
 from prune.metrics.confusion import blank
-from prune.report.sheets import BOLD, NOTE_FONT, SCORE, TWO_DECIMALS, finish, header, heat, mark, put
+from prune.report.sheets import BOLD, NOTE_FONT, SCORE, SIGNED, TWO_DECIMALS, finish, header, heat, mark, put
 
 RED, GREEN = (PatternFill("solid", fgColor=color, bgColor=color) for color in ("F4B6B6", "C6E5C3"))
-SIGNED = "+0.0000;-0.0000;0.0000"
 GROWING_BAD = ("length_px.relative_error", "width_px.relative_error", "false_alarm", "ece")
 """Scores of which less is better."""
 
@@ -64,7 +63,7 @@ def _differences(sheet: Worksheet, comparison: Comparison) -> None:
     _flag(sheet, last)
     text = (
         f"Score minus that of {comparison.rows[0].name} on the same images. "
-        "Red: worse, green: better, and the paired 95 % interval (sheet Intervals) does not hold 0."
+        "Red: worse, green: better, and the paired 95% interval (sheet Intervals) excludes 0."
     )
     put(sheet, last + 2, 1, text).font = NOTE_FONT
     finish(sheet, "B2")

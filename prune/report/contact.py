@@ -1,14 +1,14 @@
 """A contact sheet: photographs of a data set with their labels outlined, to see at a glance whether they fit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from prune.data.labels import ClassSet
-from prune.report.figures import INK, PAPER, RIM, Picture
+from prune.report.paper import INK, PAPER, RIM, Picture, letters
 
 TILE = 320
 """px: a photograph's longer side on the sheet."""
@@ -18,8 +18,6 @@ TITLE, TEXT = 20, 14
 """px: letters of a section's title and of captions."""
 FILL = 0.25
 """Opacity inside an outline: what is labeled shows through."""
-VIVID_CRACK = (255, 0, 200)
-"""White, the crack's own color, is hard to tell from concrete."""
 FADED = 0.1
 """Share of a shrunk pixel that must be a defect to stay one: a crack thinner than a pixel stays visible."""
 
@@ -41,13 +39,6 @@ class Section:
     tiles: Sequence[Tile]
 
 
-def sheet_classes(classes: ClassSet) -> ClassSet:
-    """The class set with a color for cracks that stands out on concrete."""
-    crack = classes.index("crack")
-    colors = tuple(VIVID_CRACK if i == crack else color for i, color in enumerate(classes.colors))
-    return replace(classes, colors=colors)
-
-
 def _shrunk(region: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     """A region (H, W) at the size (width, height) of a tile."""
     gray = Image.fromarray(region.astype(np.uint8) * 255)
@@ -64,7 +55,7 @@ def draw_tile(image: Picture, label: NDArray[np.integer], classes: ClassSet, cap
     Args:
         image: uint8 (H, W, 3), RGB.
         label: Class ids (H, W).
-        classes: Their colors.
+        classes: Their colors, see ``ClassSet.recolored``.
         caption: Text below the photograph.
     """
     from scipy.ndimage import binary_dilation
@@ -107,7 +98,7 @@ def _row_height(row: Sequence[Tile]) -> int:
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, sections: Sequence[Section], classes: ClassSet, top: int) -> None:
-    font, left = ImageFont.load_default(TEXT), MARGIN
+    font, left = letters(TEXT), MARGIN
     for class_id in sorted({class_id for section in sections for tile in section.tiles for class_id in tile.defects}):
         name = classes.classes[class_id]
         draw.rectangle([left, top, left + TEXT, top + TEXT], fill=classes.colors[class_id], outline=RIM)
@@ -122,7 +113,7 @@ def contact_sheet(sections: Sequence[Section], classes: ClassSet) -> Picture:
     heights = [2 * TITLE + sum(map(_row_height, _rows(section, columns))) for section in sections]
     sheet = Image.new("RGB", (width, sum(heights) + 2 * MARGIN + TEXT), (PAPER,) * 3)
     draw, top = ImageDraw.Draw(sheet), MARGIN
-    title_font, font = ImageFont.load_default(TITLE), ImageFont.load_default(TEXT)
+    title_font, font = letters(TITLE), letters(TEXT)
     for section in sections:
         draw.text((MARGIN, top), section.title, fill=INK, font=title_font, anchor="lt")
         top += 2 * TITLE

@@ -17,6 +17,7 @@ from prune.report.sheets import (
     frame_of,
     header,
     heat,
+    print_setup,
     put,
     put_frame,
 )
@@ -97,7 +98,7 @@ def line_scores(sheet: Worksheet, crack: Mapping[str, Any]) -> None:
     _note(
         sheet,
         last + 1,
-        "Pooled over all images unless it says mean. Centre lines: pixels of both masks thinned to lines.",
+        "Pooled over all images unless it says mean. Center lines: pixels of both masks thinned to lines.",
     )
     top = last + 3
     header(sheet, top, ["Pixel F1, tolerance (px)", *_bounds("F1"), "Precision", "Recall", "mean F1 per image"])
@@ -112,7 +113,8 @@ def line_scores(sheet: Worksheet, crack: Mapping[str, Any]) -> None:
     bottom = _rows(sheet, end + 2, singles)
     heat(sheet, f"B{top + 1}:G{bottom - 1}")
     finish(sheet, "B2")
-    sheet.column_dimensions["A"].width = 52
+    sheet.column_dimensions["A"].width = 46
+    print_setup(sheet)
     sheet.page_setup.fitToHeight = 1
     sheet.add_chart(_tolerance_chart(sheet, last), f"A{bottom + 3}")
 
@@ -238,6 +240,7 @@ def false_alarms(sheet: Worksheet, content: Mapping[str, Any]) -> None:
     put_frame(sheet, number + 3, frame_of(alarm_titles, alarms), ["", COUNT, COUNT, COUNT, TWO_DECIMALS])
     finish(sheet, "B2")
     sheet.column_dimensions["A"].width = 52
+    print_setup(sheet)
 
 
 def calibration(sheet: Worksheet, content: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""An evaluation as the Python API hands it out: tables on the screen and in a notebook, workbook and JSON on request."""
+"""An evaluation as the Python API returns it: tables on the screen and in a notebook, workbook and JSON on request."""
 
 import html
 import os
@@ -14,8 +14,8 @@ from prune.progress import say
 from prune.tables import data_frame, html_table, text_table
 
 MEANS = {"miou": "mIoU", "miou_defects": "mIoU defects", "pixel_accuracy": "pixel accuracy", "loss": "loss"}
-CLASS_HEADER = ("class", "IoU", "precision", "recall", "F1", "boundary F1", "support px", "95 % interval of IoU")
-CRACK_HEADER = ("crack score, pooled", "value", "95 % interval")
+CLASS_HEADER = ("class", "IoU", "precision", "recall", "F1", "boundary F1", "support px", "95% interval of IoU")
+CRACK_HEADER = ("crack score, pooled", "value", "95% interval")
 CRACK_ROWS = (
     ("ltIoU", "lt_iou"),
     ("line F1", "line_f1"),
@@ -56,7 +56,7 @@ class EvaluationResult:
         """A row per class as a pandas ``DataFrame``, as a list of dicts where pandas is not installed.
 
         Columns: class, iou, precision, recall, f1, boundary_f1, boundary_iou, support (labeled pixels), and the bounds of
-        the 95 % intervals, such as iou_low and iou_high. A class neither labeled nor predicted has no score (NaN).
+        the 95% intervals, such as iou_low and iou_high. A class neither labeled nor predicted has no score (NaN).
         """
         rows = []
         for row in self.content["per_class"]:
@@ -98,7 +98,7 @@ class EvaluationResult:
 
     def _diagram(self, path: Path) -> list[Path]:
         try:
-            from prune.report.charts import reliability_chart
+            from prune.report.reliability import reliability_chart
         except ModuleNotFoundError as error:
             say("note", f"no reliability diagram: {error.name} is not installed")
             return []
@@ -142,7 +142,7 @@ def check_workbook(argument: str, path: object) -> Path:
 
 
 def can_write_workbooks() -> bool:
-    """Whether workbooks can be written; an edge box may do without."""
+    """Whether workbooks can be written; an edge device may not need them."""
     try:
         import openpyxl  # noqa: F401
         import pandas  # noqa: F401
@@ -182,14 +182,14 @@ def _crack_rows(crack: dict[str, Any]) -> list[list[str]]:
 
 
 def _crack_lines(crack: dict[str, Any]) -> list[str]:
-    """Length, width and false alarms as sentences; what cannot be told is left out."""
+    """Length, width and false alarms as sentences; what is unknown is left out."""
     lines = []
     for quantity, what in (("length", "length"), ("width", "mean width")):
         unit = "mm" if f"{quantity}_mm" in crack else "px"
         score = crack[f"{quantity}_{unit}"]
         if score["value"] is not None and score["label"]["value"] is not None:
             error = score["relative_error"]["value"]
-            about = "" if error is None else f", mean error per image {100 * error:.0f} %"
+            about = "" if error is None else f", mean error per image {100 * error:.0f}%"
             lines.append(
                 f"{what:11} {score['value']:,.1f} {unit}, labeled {score['label']['value']:,.1f} {unit}{about}"
             )

@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from prune.report.charts import COLORS, DENSE, empty_figure, plain, save
+from prune.report.charts import COLORS, DENSE, HATCHES, empty_figure, interval, plain, save
 
 Row = Mapping[str, Any]
 AXES = (("macs", 1e9, "MACs (G)"), ("latency_ms", 1.0, "latency (ms), PyTorch eager float32"))
 PANELS = (("lt_iou@4", "crack ltIoU@4"), ("iou", "crack IoU"))
-SHAPES = "osD^vPX*ph<>d8"
-"""Marker of every network; together with the color it tells them apart."""
+SHAPES = "osD^vPX*ph<>d"
+"""Marker of every network; 13 of them and 7 colors make 91 pairs, none of which occurs twice."""
 
 
 def _pairs(rows: Sequence[Row]) -> dict[str, tuple[Row, Row]]:
@@ -35,8 +35,11 @@ def _moves(axes: Axes, pairs: Mapping[str, tuple[Row, Row]], score: str, cost: s
             continue
         style = _style(number)
         axes.plot(*zip(*places, strict=True), color=style["color"], linewidth=1.2, alpha=0.7, zorder=2)
-        axes.plot(*places[0], **style, zorder=3)
-        axes.plot(*places[1], **style, markerfacecolor="white", markeredgewidth=1.6, zorder=3)
+        axes.plot(*places[0], **style, zorder=3, clip_on=False)
+        axes.plot(*places[1], **style, markerfacecolor="white", markeredgewidth=1.6, zorder=3, clip_on=False)
+        for place, row in zip(places, (dense, pruned), strict=True):
+            found = row["scores"][score]
+            interval(axes, place, (found.get("low"), found.get("high")), style["color"])
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -63,7 +66,7 @@ def accuracy_over_cost(rows: Sequence[Row], path: Path, *, title: str = "") -> P
 
 
 def kept_scores(rows: Sequence[Row], path: Path, *, title: str = "") -> Path:
-    """Difference in crack ltIoU@4 from dense to pruned with its paired 95 % interval, a bar per network."""
+    """Difference in crack ltIoU@4 from dense to pruned with its paired 95% interval, one bar per network."""
     pairs = _pairs(rows)
     figure = empty_figure(10, 1.6 + 0.36 * len(pairs), title)
     axes = figure.subplots()
@@ -72,14 +75,16 @@ def kept_scores(rows: Sequence[Row], path: Path, *, title: str = "") -> Path:
         if not found or found["value"] is None:
             continue
         value = 100 * found["value"]
-        axes.barh(place, value, color=COLORS[2] if value >= 0 else COLORS[5], height=0.6)
+        kept = value >= 0
+        bar = axes.barh(place, value, color=COLORS[0] if kept else COLORS[5], height=0.6)[0]
+        bar.set(hatch="" if kept else HATCHES[1], edgecolor="white", linewidth=0)
         if found["low"] is not None:
             axes.plot([100 * found["low"], 100 * found["high"]], [place, place], color="black", linewidth=1)
     axes.set_yticks(range(len(pairs)), list(pairs))
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel(
-        "crack ltIoU@4 of the pruned network minus that of the dense one, in points, with paired 95 % interval"
+        "crack ltIoU@4 of the pruned network minus that of the dense one, in points, with paired 95% interval"
     )
     plain(axes)
     axes.grid(axis="x", alpha=0.3, linewidth=0.6)
@@ -107,8 +112,9 @@ def speed_chart(rows: Sequence[Row], path: Path, *, title: str = "") -> Path:
         place = names.index(row["name"]) + 0.13 * (number - (len(kinds) - 1) / 2)
         hollow: dict[str, Any] = {"markerfacecolor": "white"} if row["channel_ratio"] else {}
         style: dict[str, Any] = {
-            "color": COLORS[number],
-            "marker": SHAPES[number],
+            "color": COLORS[number % len(COLORS)],
+            "marker": SHAPES[number % len(SHAPES)],
+            "clip_on": False,
             "markersize": 7,
             "markeredgewidth": 1.5,
         }
@@ -121,7 +127,9 @@ def speed_chart(rows: Sequence[Row], path: Path, *, title: str = "") -> Path:
     plain(axes)
     axes.grid(axis="x", which="both", alpha=0.25, linewidth=0.6)
     handles = [
-        Line2D([], [], linestyle="", marker=SHAPES[i], color=COLORS[i], label=" ".join(kind))
+        Line2D(
+            [], [], linestyle="", marker=SHAPES[i % len(SHAPES)], color=COLORS[i % len(COLORS)], label=" ".join(kind)
+        )
         for i, kind in enumerate(kinds)
     ]
     handles += [Line2D([], [], linestyle="", marker="o", color=DENSE, label="filled: dense")]

@@ -14,7 +14,7 @@ GRAY, RGB, INDEXED = 0, 2, 3
 NONE, UP = 0, 2
 """Row filters of the format: the bytes themselves, and their differences from the row above."""
 LEVEL = 1
-"""Of zlib: for photographs four times as fast as its default of 6, for files 4 % larger."""
+"""Of zlib: for photographs four times as fast as its default of 6, for files 4% larger."""
 STRIP = 256
 """Rows compressed at a time, so that a huge picture needs little memory beside its own."""
 

@@ -1,5 +1,6 @@
 """Cells, headers, widths and colors: how every sheet of this project looks."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,12 +10,14 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, Cell
 from openpyxl.formatting.rule import ColorScaleRule
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
+from openpyxl.utils.cell import coordinate_to_tuple
 from openpyxl.worksheet.worksheet import Worksheet
 
 from prune.data.labels import S2DS
 
 SCORE, COUNT, TWO_DECIMALS, TEXT = "0.0000", "#,##0", "#,##0.00", "@"
-PYTHON_FORMATS = {SCORE: ".4f", COUNT: ",.0f", TWO_DECIMALS: ",.2f", "0.0%": ".1%", "0": ".0f"}
+SIGNED = "+0.0000;-0.0000;0.0000"
+PYTHON_FORMATS = {SCORE: ".4f", SIGNED: "+.4f", COUNT: ",.0f", TWO_DECIMALS: ",.2f", "0.0%": ".1%", "0": ".0f"}
 BOLD = Font(name="Calibri", size=11, bold=True)
 HEADER_FONT = Font(name="Calibri", size=11, bold=True, color="FFFFFF")
 HEADER_FILL = PatternFill("solid", fgColor="1F3A5F")
@@ -22,11 +25,17 @@ SECTION_FONT = Font(name="Calibri", size=11, bold=True, color="1F3A5F")
 SECTION_FILL = PatternFill("solid", fgColor="DCE6F1")
 NOTE_FONT = Font(name="Calibri", size=11, italic=True, color="595959")
 THIN = Border(*[Side(style="thin", color="BFBFBF")] * 4)
+FRAME = Border(*[Side(style="medium", color="595959")] * 4)
+"""Around a swatch: dark enough for a white one on white paper, and lighter than a black one."""
 SWATCH_WIDTH = 7
 NARROWEST, WIDEST = 10, 70
 """Column widths in characters."""
 A4 = 9
 """The paper's number in the file format."""
+PAGE_CHARACTERS = 140
+"""Width in characters of 11 points that a page of A4 across holds at full size, between margins of 1.3 cm."""
+SMALLEST_PRINT = 0.6
+"""Sheets are shrunk to the width of the paper, but not below this: 11 points become 6.6. Wider ones take several pages."""
 
 
 def storable(text: str) -> str:
@@ -94,10 +103,32 @@ def finish(sheet: Worksheet, frozen: str, repeated_rows: str = "1:1") -> None:
         widest = max(map(_shown_width, cells))
         sheet.column_dimensions[get_column_letter(column)].width = min(WIDEST, max(NARROWEST, widest + 2))
     sheet.freeze_panes = frozen
+    print_setup(sheet, repeated_rows)
+
+
+def print_setup(sheet: Worksheet, repeated_rows: str = "1:1") -> None:
+    """Pages across that are as wide as the paper and still readable, with headers and names repeated on each.
+
+    Call it again when widths were changed. The columns left of the frozen place are repeated where a sheet takes several
+    pages beside each other.
+
+    Args:
+        sheet: Its columns have their widths already.
+        repeated_rows: The rows of headers.
+    """
+    widths = [sheet.column_dimensions[get_column_letter(n)].width for n in range(1, sheet.max_column + 1)]
+    frozen = coordinate_to_tuple(sheet.freeze_panes)[1] - 1 if sheet.freeze_panes else 0
+    room, names = PAGE_CHARACTERS / SMALLEST_PRINT, sum(widths[:frozen])
+    pages = 1 if sum(widths) <= room else math.ceil((sum(widths) - names) / max(1.0, room - names))
     sheet.print_title_rows = repeated_rows
+    if pages > 1 and frozen:
+        sheet.print_title_cols = f"A:{get_column_letter(frozen)}"
     sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", A4
-    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
+    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = pages, 0
     sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    margins = sheet.page_margins
+    margins.left = margins.right = 0.5
+    margins.top, margins.bottom = 0.75, 0.75
     sheet.oddFooter.left.text, sheet.oddFooter.right.text = "&A", "&P / &N"
 
 
@@ -118,9 +149,9 @@ def heat(sheet: Worksheet, cells: str, largest: float = 1, color: str = "5B9BD5"
 
 
 def swatch(sheet: Worksheet, row: int, column: int, class_name: str) -> None:
-    """Fill a cell with the color the class has in every picture; an unknown class has none."""
+    """Fill a cell with the color the class has in masks, inside a frame; an unknown class has none."""
     index = S2DS.index(class_name)
     cell = sheet.cell(row, column)
-    cell.border = THIN
     if index is not None:
+        cell.border = FRAME
         cell.fill = PatternFill("solid", fgColor="{:02X}{:02X}{:02X}".format(*S2DS.colors[index]))

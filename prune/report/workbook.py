@@ -28,6 +28,7 @@ from prune.report.sheets import (
     header,
     heat,
     mark,
+    print_setup,
     put,
     put_frame,
     storable,
@@ -39,8 +40,8 @@ SUMMARY_SECTIONS: Mapping[str, Sequence[tuple[str, str, str, float, str]]] = {
         ("Model", "model", TEXT, 1, ""),
         ("File", "file", TEXT, 1, ""),
         ("Architecture", "architecture", TEXT, 1, ""),
-        ("Runtime", "runtime", TEXT, 1, "what runs it, and in which numbers"),
-        ("Lineage", "lineage", TEXT, 1, "how the network came about, first step first"),
+        ("Runtime", "runtime", TEXT, 1, "runtime and number format"),
+        ("Lineage", "lineage", TEXT, 1, "how the network was made, oldest step first"),
     ),
     "Cost": (
         ("Parameters", "parameters", COUNT, 1, "of the inference network"),
@@ -63,10 +64,10 @@ SUMMARY_SECTIONS: Mapping[str, Sequence[tuple[str, str, str, float, str]]] = {
             "crack_iou",
             SCORE,
             1,
-            "strict: every pixel counts; two people labeling one photograph reach about 0.5",
+            "strict: every pixel counts; two annotators of one photograph reach about 0.5",
         ),
-        ("Crack ltIoU at 4 px", "crack_lt_iou_4", SCORE, 1, "centre lines at most 4 px apart agree"),
-        ("Crack clDice", "crack_cl_dice", SCORE, 1, "centre lines inside the other mask"),
+        ("Crack ltIoU at 4 px", "crack_lt_iou_4", SCORE, 1, "center lines at most 4 px apart agree"),
+        ("Crack clDice", "crack_cl_dice", SCORE, 1, "center lines inside the other mask"),
         ("Pixel accuracy", "pixel_accuracy", SCORE, 1, "share of labeled pixels predicted right"),
         ("Loss (per pixel)", "loss", SCORE, 1, "cross entropy"),
     ),
@@ -105,6 +106,7 @@ def _summary(sheet: Worksheet, summary: Mapping[str, Any], conditions: Mapping[s
     sheet.sheet_view.showGridLines = False
     finish(sheet, "A2")
     sheet.column_dimensions["E"].width = 72
+    print_setup(sheet)
 
 
 def _condition_rows(conditions: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -120,7 +122,7 @@ def _condition_rows(conditions: Mapping[str, Any]) -> list[tuple[str, str, str]]
         ("F1 tolerances (px)", listed("f1_tolerances"), ""),
         ("Boundary tolerance (px)", str(conditions["boundary_px"]), "also the width of the band of boundary IoU"),
         ("mm per px", conditions["mm_per_pixel"] or "not given", "lengths are in px without it"),
-        ("Intervals", f"95 %, {conditions['draws']:,} draws", f"bootstrap over images, seed {conditions['seed']}"),
+        ("Intervals", f"95%, {conditions['draws']:,} draws", f"bootstrap over images, seed {conditions['seed']}"),
     ]
 
 
@@ -157,6 +159,7 @@ def _per_class(sheet: Worksheet, rows: Sequence[Mapping[str, Any]]) -> None:
     heat(sheet, f"C2:H{last}")
     finish(sheet, "C2")
     sheet.column_dimensions["A"].width = SWATCH_WIDTH
+    print_setup(sheet)
     chart = BarChart()
     chart.type, chart.title, chart.y_axis.title = "col", "Scores per class", "score (0 to 1)"
     chart.y_axis.scaling.min, chart.y_axis.scaling.max = 0, 1
@@ -170,7 +173,7 @@ def _per_class(sheet: Worksheet, rows: Sequence[Mapping[str, Any]]) -> None:
 def _matrix(sheet: Worksheet, top: int, classes: Sequence[str], values: Sequence[Sequence[Any]], style: str) -> None:
     """One matrix: header in row ``top``, the classes' colors below it, then a row per label."""
     header(sheet, top, ["Color", "label \\ prediction", *classes])
-    sheet.row_dimensions[top + 1].height = 8
+    sheet.row_dimensions[top + 1].height = 14
     for column, name in enumerate(classes, 3):
         swatch(sheet, top + 1, column, name)
     frame = frame_of(["label", *classes], ([name, *row] for name, row in zip(classes, values, strict=True)))

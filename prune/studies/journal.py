@@ -72,7 +72,7 @@ class Journal:
         return ["--force"] if mine else []
 
     def _outdated(self, product: Path, words: list[str]) -> bool:
-        """Whether a checkpoint the command names was made anew after ``product``."""
+        """Whether a checkpoint the command names was rewritten after ``product``."""
         products = [Path(step.get("product", "")) for step in self.steps]
         named = [file for file in products if file.suffix == ".pth" and file.stem in words]
         return any(file.exists() and file.stat().st_mtime > product.stat().st_mtime for file in named)

@@ -27,7 +27,7 @@ from prune.tables import markdown_table, text_table, write_csv
 MOST_EPOCHS = 10
 """However small a network is, it gets no more epochs."""
 MOST_JOBS = 4
-"""Networks taken through at a time unless told otherwise: training one may take 3 GiB."""
+"""Networks taken through at a time by default: training one may take 3 GiB."""
 FORWARD_BACKWARD = 3
 """A training step costs about three forward passes."""
 SCORES = {"miou": "mIoU", "iou": "crack IoU", "lt_iou@4": "crack ltIoU@4", "f1_tolerant@2": "crack F1@2"}
@@ -178,7 +178,7 @@ def _parity(file: Path) -> dict[str, Any] | None:
 
 
 def _latencies(names: _Names, config: NetworksSettings) -> dict[str, float]:
-    """Median ms of the dense and the fine-tuned network in eager PyTorch and of the exports that passed, in turns."""
+    """Median ms of the dense and the fine-tuned network in eager PyTorch and of the exports that passed, interleaved."""
     files = {"dense": find_model(names.dense), "tuned": find_model(names.tuned)}
     files |= {p: names.exported(p) for p in ("fp32", "int8") if names.exported(p).is_file()}
     size = (config.latency_size, config.latency_size)
@@ -271,7 +271,7 @@ def _markdown(rows: list[dict[str, Any]], commands: str) -> str:
 def networks(config: NetworksSettings, run_command: RunCommand) -> NetworksResult:
     """Take every network through the project's own command lines on one data set and tabulate them.
 
-    Interrupted, the same command goes on where it stopped. Writes table.json, table.csv, table.md (with the commands)
+    Run it again to resume. Writes table.json, table.csv, table.md (with the commands)
     and charts; no photographs.
 
     Args:

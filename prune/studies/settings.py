@@ -2,12 +2,34 @@
 
 from dataclasses import dataclass
 
-from prune.data.settings import CLASS_SETS, DataOptions
+from prune.data.settings import CLASS_SETS, PALETTE, PALETTES, DataOptions
 from prune.errors import UserError
 from prune.evaluation.settings import VerdictLimits
 from prune.options import WEIGHTS, check, option
 from prune.pruning.settings import CRITERIA
 from prune.training.settings import DEFAULT_MODEL
+
+EXECUTORS = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where and how the trials of a study run."""
+
+    executor: str = option("local", "where trials run: processes of this machine, or a Ray cluster", choices=EXECUTORS)
+    jobs: int = option(
+        0, "local: processes, each with its share of the cores or a GPU; 0 = one per GPU, else per core up to 4", low=0
+    )
+    address: str | None = option(
+        None, "ray: auto, host:port or ray://host:port; default: start Ray on this machine", metavar="ADDRESS"
+    )
+    cpus: float = option(1.0, "ray: cores of a trial", low=0)
+    gpus: float | None = option(None, "ray: GPUs of a trial; default: 1 where the cluster has some", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.address and self.executor != "ray":
+            raise UserError(f"--address {self.address}: expected --executor ray beside it, found {self.executor}")
 
 
 @dataclass(frozen=True)
@@ -36,7 +58,8 @@ class StudySettings(VerdictLimits, DataOptions):
     finetune_lr: float = option(2e-4, "peak learning rate of fine-tuning", low=0)
     latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)
     latency_repeats: int = option(5, "timed forward passes per network, interleaved", low=1)
-    figures: int = option(6, "test images on the comparison sheet", low=0)
+    figures: int = option(6, "test images on the comparison sheets, 0 = no sheets", low=0)
+    palette: str = option("standard", PALETTE, choices=PALETTES)
     workers: int = option(1, "data loading processes", low=0)
     cache: bool = option(True, "keep decoded images in RAM")
     seed: int = option(0, "seed of everything random", low=0)

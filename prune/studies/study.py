@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prune.data.find_split import Split, find_split
 from prune.data.sampling import evenly_spread
 from prune.evaluation.comparison import compare_contents
@@ -15,8 +18,10 @@ from prune.inference.latency import measure_latency
 from prune.inference.torch import TorchPredictor
 from prune.models.checkpoint import load_checkpoint
 from prune.progress import tell
+from prune.report.agreement import error_rows
 from prune.report.charts import study_charts
-from prune.report.figures import color_mask, grid, save_image
+from prune.report.figures import color_mask, save_image
+from prune.report.paper import grid, names_of
 from prune.studies.journal import Journal, RunCommand
 from prune.studies.settings import StudySettings
 from prune.tables import markdown_table, text_table, write_csv
@@ -72,7 +77,7 @@ def _score(score: dict[str, float | None]) -> str:
 
 
 def _with_interval(score: dict[str, float | None]) -> str:
-    """A score with its 95 % interval in brackets."""
+    """A score with its 95% interval in brackets."""
     if score["value"] is None or score["low"] is None or score["high"] is None:
         return _score(score)
     return f"{score['value']:.3f} [{score['low']:.2f}, {score['high']:.2f}]"
@@ -191,22 +196,34 @@ def _test_split(config: StudySettings, data: Path, dense: str) -> Split:
     return find_split(data, classes, dataset=config.dataset, role="test", threshold=config.mask_threshold)
 
 
-def _comparison_sheet(networks: list[tuple[str, str, str]], split: Split, config: StudySettings) -> Path:
-    """Test images in rows; photograph, label, dense and every fine-tuned network in columns."""
+def _comparison_sheets(networks: list[tuple[str, str, str]], split: Split, config: StudySettings) -> list[Path]:
+    """Test images in rows; photograph, label, dense and every fine-tuned network in columns, as masks and as errors."""
     shown = [network for network in networks if network[2] in ("dense", "fine-tuned")]
     pairs = [split.pairs[i] for i in evenly_spread(len(split.pairs), config.figures)]
-    rows = [[split.read_image(pair), color_mask(split.read_label(pair), split.classes)] for pair in pairs]
+    photographs = [(split.read_image(pair), split.read_label(pair), list[NDArray[np.uint8]]()) for pair in pairs]
     for name, _, _ in shown:
         predictor = TorchPredictor(load_checkpoint(find_model(name)), choose_device("auto"))
-        for row in rows:
-            row.append(color_mask(predictor.class_map(row[0]), split.classes))
-    titles = ["photograph", "label", *(criterion or stage for _, criterion, stage in shown)]
-    picture = grid(rows, titles, [pair.stem for pair in pairs])
-    return save_image(picture, FIGURES / f"{config.name}_comparison.png")
+        for image, _, maps in photographs:
+            maps.append(predictor.class_map(image))
+    columns, stems = [criterion or stage for _, criterion, stage in shown], [pair.stem for pair in pairs]
+    classes, base = split.classes, FIGURES / config.name
+    rows = [
+        [image, *(color_mask(m, classes, config.palette) for m in (label, *maps))] for image, label, maps in photographs
+    ]
+    found = [int(i) for _, label, maps in photographs for m in (label, *maps) for i in np.unique(m)]
+    legend = names_of(found, classes.recolored(config.palette, on_photograph=False))
+    masks = grid(rows, ["photograph", "label", *columns], stems, [legend])
+    files = [save_image(masks, base.with_name(f"{base.name}_comparison.png"))]
+    crack = classes.index("crack")
+    if crack is not None:
+        errors, legends = error_rows(photographs, classes, crack, config.palette)
+        sheet = grid(errors, ["label", *(f"{column}: crack" for column in columns)], stems, legends)
+        files.append(save_image(sheet, base.with_name(f"{base.name}_errors.png")))
+    return files
 
 
 def _markdown(rows: list[dict[str, Any]], commands: str) -> str:
-    """Cost and verdict in one table, scores with 95 % intervals in another, then the commands."""
+    """Cost and verdict in one table, scores with 95% intervals in another, then the commands."""
     costs, scores = len(COST_TITLES), len(SCORES)
     cells = [_cells(row, _with_interval) for row in rows]
     first = [row[:costs] + row[costs + scores :] for row in cells]
@@ -219,8 +236,8 @@ def _markdown(rows: list[dict[str, Any]], commands: str) -> str:
 def study(config: StudySettings, run_command: RunCommand) -> StudyResult:
     """Run the whole comparison through the project's own command lines and tabulate it.
 
-    Interrupted, the same command goes on where it stopped. Writes table.json, table.csv, table.md (with the commands)
-    and charts; the comparison sheet goes to results/figures, because it shows photographs.
+    Run it again to resume. Writes table.json, table.csv, table.md (with the commands)
+    and charts; the comparison sheets go to results/figures, because they show photographs.
 
     Args:
         config: What to compare; it names the data.
@@ -251,5 +268,5 @@ def study(config: StudySettings, run_command: RunCommand) -> StudyResult:
         *study_charts(rows, output, title=title),
     ]
     if config.figures:
-        files.append(_comparison_sheet(networks, split, config))
+        files += _comparison_sheets(networks, split, config)
     return StudyResult(rows, files)

@@ -1,4 +1,4 @@
-"""S2DS-like photographs drawn from a seed: for demos, tests and trying things out before the real data are there."""
+"""S2DS-like photographs drawn from a seed: for demos, tests and trying things out before real data are available."""
 
 import html
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Summary:
 
 
 def split_counts(images: int) -> dict[str, int]:
-    """How many of ``images`` go to train, val and test: about 70, 15 and 15 %, at least one each."""
+    """How many of ``images`` go to train, val and test: about 70, 15 and 15%, at least one each."""
     side = max(1, round(0.15 * images))
     return dict(zip(SPLITS, (images - 2 * side, side, side), strict=True))
 
@@ -62,13 +62,13 @@ def _stem(number: int) -> str:
 def _refuse_to_mix(out: Path, names: list[str], force: bool) -> None:
     """Raise ``UserError`` when files of another set would stay among the new ones, or be replaced without ``force``.
 
-    A leftover of a larger set could be the twin of an image that now lies in another split.
+    A leftover of a larger set could be a copy of an image that is now in another split.
     """
     new = {out / name / kind / f"{_stem(number)}.png" for number, name in enumerate(names) for kind in KINDS}
     for name in SPLITS:
         found = sorted(p for p in (out / name).rglob("*") if p.is_file() and not p.name.startswith("."))
         if found and not force:
-            raise UserError(f"{out / name} already holds files: choose another folder or add --force")
+            raise UserError(f"{out / name} already contains files: choose another folder or add --force")
         foreign = [path for path in found if path not in new]
         if foreign:
             raise UserError(

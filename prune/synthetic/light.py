@@ -15,7 +15,7 @@ SHADOW_STEPS = 12
 
 
 def _cast(height: Field, toward: tuple[float, float], slope: float, step: float) -> Field:
-    """How deep every point lies in the shadow of what stands between it and the light, in px of height."""
+    """How deep every point is in the shadow of what stands between it and the light, in px of height."""
     pad = int(SHADOW_STEPS * step) + 2
     padded = np.pad(height, pad, mode="edge")
     horizon = np.full_like(height, -np.inf)

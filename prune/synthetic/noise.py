@@ -25,7 +25,7 @@ def fractal(rng: Rng, size: int, roughness: float) -> Field:
 
 
 class Noise:
-    """A bank of noise: one field per roughness, handed out shifted, mirrored and turned.
+    """A bank of noise: one field per roughness, returned shifted, mirrored and rotated.
 
     A Fourier transform per use would take most of the drawing time. The fields are periodic, so a shifted one has no
     seam and looks like another.
@@ -39,7 +39,7 @@ class Noise:
         """Noise float32 ``shape`` (no side above the image side) with standard deviation about 1; read-only."""
         if roughness not in self._fields:
             self._fields[roughness] = np.tile(fractal(self._rng, self._size, roughness), (2, 2))
-            self._fields[roughness].flags.writeable = False  # what is handed out are views
+            self._fields[roughness].flags.writeable = False  # the results are views
         flip_rows, flip_columns, turn = self._rng.integers(0, 2, 3)
         row, column = self._rng.integers(0, self._size, 2)
         field = self._fields[roughness][:: 1 - 2 * flip_rows, :: 1 - 2 * flip_columns]

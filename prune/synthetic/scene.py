@@ -52,7 +52,7 @@ def _free_place(wall: Wall, radius: float) -> Center:
 
 
 def _paint(wall: Wall, subjects: tuple[Subject, ...]) -> None:
-    """Paint each of ``subjects`` or not, as chance has it."""
+    """Paint each of ``subjects`` or not, at random."""
     for subject in subjects:
         if wall.rng.random() < subject.probability:
             for _ in range(2 if wall.rng.random() < SECOND_PROBABILITY else 1):

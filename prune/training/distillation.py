@@ -10,6 +10,7 @@ from prune.data.labels import IGNORE_INDEX
 from prune.errors import UserError
 from prune.models import all_logits, mode, without_auxiliary
 from prune.models.checkpoint import Network
+from prune.training.parallel import global_sum
 
 
 def pixelwise_kl(student: torch.Tensor, teacher: torch.Tensor, label: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -27,7 +28,7 @@ def pixelwise_kl(student: torch.Tensor, teacher: torch.Tensor, label: torch.Tens
     wanted = (teacher.detach() / temperature).log_softmax(1)
     found = (student / temperature).log_softmax(1)
     divergence = F.kl_div(found, wanted, reduction="none", log_target=True).sum(1)
-    return temperature**2 * (divergence * valid).sum() / valid.sum().clamp(min=1)
+    return temperature**2 * global_sum((divergence * valid).sum()) / global_sum(valid.sum()).clamp(min=1)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def chosen_monitor(monitor: str, classes: ClassSet) -> str:
 def monitored(row: Row, monitor: str) -> float:
     """The score that chooses the best epoch, larger = better; an absent one is minus infinity.
 
-    ``miou_crack`` is the mean of mIoU and crack ltIoU@4: mIoU alone hardly notices a class of 0.1 % of the pixels. It
+    ``miou_crack`` is the mean of mIoU and crack ltIoU@4: mIoU alone hardly notices a class of 0.1% of the pixels. It
     is the mIoU where the ltIoU is absent, because no crack is labeled or predicted. It is computed from the two columns,
     so that the history keeps those it had.
     """

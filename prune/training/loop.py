@@ -18,8 +18,10 @@ from prune.evaluation.evaluate import Evaluation
 from prune.models.checkpoint import not_finite, require_finite
 from prune.models.torch_file import read_torch, write_torch
 from prune.number_format import NumberFormat
-from prune.progress import Bar
+from prune.progress import Bar, say
+from prune.training import ranks
 from prune.training.history import Row, chosen_monitor, describe_row, history_row, monitored, write_history
+from prune.training.parallel import share_buffers
 from prune.training.schedule import Plateau, lr_factor
 from prune.training.settings import MAY_DIFFER, TrainSettings
 from prune.training.step import TrainingStep, make_optimizer, train_one_epoch
@@ -77,8 +79,8 @@ def stored_numbers(last: Path) -> tuple[NumberFormat, int] | None:
 class Run:
     """A training run: ``fit`` it, kill it, ``resume`` it.
 
-    After every epoch ``last.pth`` holds everything needed to go on and ``history.csv`` the scores so far. Every random
-    choice of an epoch is a function of (seed, epoch), so a resumed run repeats what an uninterrupted one would have done.
+    After every epoch ``last.pth`` holds everything needed to continue and ``history.csv`` the scores so far. Every random
+    choice of an epoch is a function of (seed, epoch), so a resumed run gives the same result as an uninterrupted one.
 
     Args:
         config: Settings.
@@ -111,8 +113,12 @@ class Run:
         last = self.files.last
         if last is None:
             raise UserError("--resume: expected the folder of the run to continue, found none")
-        content = read_torch(last)
+        content = ranks.agreed(lambda: read_torch(last))
         self._require_same(content["config"], last)
+        before, now = int(content.get("processes", 1)), ranks.size()
+        if before != now:
+            said = f"{now} process{'es' if now > 1 else ''}, {before} before: the history differs in the last digits"
+            say("WARNING", said)
         require_finite(content["model"], last)
         self.step.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
@@ -134,13 +140,14 @@ class Run:
         return {key: value for key, value in settings.items() if key not in MAY_DIFFER}
 
     def _save(self) -> None:
-        if self.files.folder is None or self.files.last is None:
+        if self.files.folder is None or self.files.last is None or not ranks.is_first():
             return
         write_history(self.progress.history, self.files.folder / "history.csv")
         progress = vars(self.progress) | {"plateau": vars(self.progress.plateau)}
         content = {
             "config": self._fixed_settings(),
             "number_format": self.step.numbers.record(),
+            "processes": ranks.size(),
             "progress": progress,
             "model": self.step.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -153,14 +160,15 @@ class Run:
 
         Raises:
             TrainingDiverged: when a loss or a weight is not finite; the best checkpoint and ``last.pth`` stay.
-            KeyboardInterrupt: on Ctrl-C, with a message saying how to continue.
+            KeyboardInterrupt: on Ctrl-C and SIGTERM, with a message saying how to continue.
         """
         steps = len(self.loader)
         done = self.progress.epoch
         with Bar(total=self.config.epochs * steps, initial=done * steps, unit="batch", smoothing=0.05) as bar:
             try:
-                while self.progress.epoch < self.config.epochs and not self._out_of_patience():
-                    self._epoch(bar, on_best)
+                with ranks.signals_interrupt():
+                    while self.progress.epoch < self.config.epochs and not self._out_of_patience():
+                        self._epoch(bar, on_best)
             except KeyboardInterrupt:
                 bar.close()
                 raise KeyboardInterrupt(self._how_to_continue("interrupted")) from None
@@ -183,7 +191,9 @@ class Run:
 
     def _epoch(self, bar: Bar, on_best: Callable[[Progress], None]) -> None:
         epoch, started = self.progress.epoch, time.perf_counter()
-        torch.manual_seed(self.config.seed * 1_000_003 + epoch)
+        torch.manual_seed(
+            self.config.seed * 1_000_003 + epoch + (ranks.rank() << 40)
+        )  # dropout differs between processes
         self.loader.sampler.epoch = epoch  # type: ignore[attr-defined]
         self._set_lr(epoch, 0)
 
@@ -202,6 +212,7 @@ class Run:
 
     def _validated(self) -> Evaluation:
         """Scores of the network after an epoch, which counts for nothing when weights or loss are not finite."""
+        share_buffers(self.step.model)
         name = not_finite(self.step.model.state_dict())
         if name is not None:
             raise TrainingDiverged(f"{name} holds NaN or infinity: try a smaller --lr or --amp off")

@@ -1,6 +1,7 @@
 """Training losses on float32 logits (N, C, H, W) and int64 labels (N, H, W).
 
-All ignore pixels labeled ``IGNORE_INDEX``, give a scalar, and give 0 with a graph when no pixel is valid.
+All ignore pixels labeled ``IGNORE_INDEX``, give a scalar, and give 0 with a graph when no pixel is valid. Of several processes
+each has a share of the batch, and all get the loss of the whole batch: its sums go over all of them (``global_sum``).
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from prune.data.labels import IGNORE_INDEX, ClassSet
 from prune.errors import UserError
 from prune.options import LOSSES
+from prune.training.parallel import global_sum
 from prune.training.settings import TrainSettings
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -24,16 +26,16 @@ def cross_entropy(logits: torch.Tensor, label: torch.Tensor, weights: torch.Tens
     total = F.cross_entropy(logits, label, weight=weights, ignore_index=IGNORE_INDEX, reduction="sum")
     valid = label != IGNORE_INDEX
     norm = valid.sum() if weights is None else weights[label[valid]].sum()
-    return total / max(float(norm), 1e-12)
+    return global_sum(total) / max(float(global_sum(norm)), 1e-12)
 
 
 def _mean(per_pixel: torch.Tensor, label: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
     """Mean over valid pixels of float (N, H, W), each counting ``weights`` (C,) of its label."""
     valid = label != IGNORE_INDEX
     if weights is None:
-        return (per_pixel * valid).sum() / valid.sum().clamp(min=1)
+        return global_sum((per_pixel * valid).sum()) / global_sum(valid.sum()).clamp(min=1)
     share = weights[label.where(valid, 0)] * valid
-    return (per_pixel * share).sum() / share.sum().clamp(min=1e-12)
+    return global_sum((per_pixel * share).sum()) / global_sum(share.sum()).clamp(min=1e-12)
 
 
 def _log_not(logits: torch.Tensor) -> torch.Tensor:
@@ -87,9 +89,9 @@ def dice(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     probabilities = logits.softmax(1)
     ids = torch.arange(logits.shape[1], device=label.device).view(1, -1, 1, 1)
     target = (label.unsqueeze(1) == ids).to(probabilities.dtype)  # no class where a pixel is ignored
-    overlap = (probabilities * target).sum((0, 2, 3))
-    labeled = target.sum((0, 2, 3))
-    predicted = (probabilities * (label != IGNORE_INDEX).unsqueeze(1)).sum((0, 2, 3))
+    overlap = global_sum((probabilities * target).sum((0, 2, 3)))
+    labeled = global_sum(target.sum((0, 2, 3)))
+    predicted = global_sum((probabilities * (label != IGNORE_INDEX).unsqueeze(1)).sum((0, 2, 3)))
     score = 2 * overlap / (predicted + labeled).clamp(min=1e-6)
     present = labeled > 0
     return (1 - score[present]).mean() if present.any() else logits.sum() * 0

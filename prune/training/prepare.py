@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from prune.data.dataset import SegmentationDataset, training_loader
+from prune.data.dataset import SegmentationDataset, Share, training_loader
 from prune.data.labels import ClassSet
 from prune.data.preprocessing import Preprocessing
 from prune.data.split import Split, hold_out
@@ -18,6 +18,7 @@ from prune.models import build_model
 from prune.models.checkpoint import Network, read_state_dict
 from prune.models.pretrained import initialize, load_matching
 from prune.progress import say
+from prune.training import ranks
 from prune.training.history import Row
 from prune.training.settings import DEFAULT_MODEL, TrainSettings
 
@@ -53,18 +54,30 @@ def training_splits(train: Split, val: Split) -> tuple[Split, Split]:
     """
     if {pair.image for pair in train.pairs} == {pair.image for pair in val.pairs} and len(train.pairs) > 1:
         train, val = hold_out(train)
-        say("", f"no validation images there: {len(val.pairs)} of them are held out of training")
+        say("", f"no separate validation images: {len(val.pairs)} training images are held out")
     if len(train.pairs) < 2:
         raise UserError(f"{train.folder}: expected at least 2 images to train on, found {len(train.pairs)}")
     return train, val
 
 
 def training_batches(settings: TrainSettings, split: Split, crop: int, preprocessing: Preprocessing) -> DataLoader[Any]:
-    """Training batches of varied square crops of ``crop`` px."""
+    """Training batches of augmented square crops of ``crop`` px; of several processes each gets an equal part of every batch.
+
+    Raises:
+        UserError: when a batch cannot be divided among them.
+    """
+    batch_size, size = min(settings.batch_size, len(split.pairs)), ranks.size()
+    if batch_size % size:
+        raise UserError(f"--batch_size: expected a multiple of the {size} processes of torchrun, found {batch_size}")
+    if size > 1 and not settings.sync_batchnorm and batch_size < 2 * size:
+        raise UserError(
+            f"--batch_size: expected at least 2 crops for each of the {size} processes with --sync_batchnorm False, "
+            f"found {batch_size}"
+        )
     scale = (settings.scale_min, settings.scale_max)
     transform = training_transform(augmentation(settings.augment, crop, scale, preprocessing))
     dataset = SegmentationDataset(split, transform, settings.seed, settings.cache)
-    return training_loader(dataset, min(settings.batch_size, len(dataset)), settings.workers)
+    return training_loader(dataset, batch_size, settings.workers, Share(ranks.rank(), size))
 
 
 def no_crack_warning(row: Row, classes: ClassSet, labeled: NDArray[np.int64]) -> str:

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,19 @@ from prune.data.split import Split, usable_crop
 from prune.errors import UserError
 from prune.evaluation.evaluate import Evaluation, evaluate
 from prune.files import check_writable, visible, write_json
-from prune.hardware import choose_device, device_name, set_threads
+from prune.hardware import device_name, set_threads
 from prune.inference.torch import TorchPredictor
 from prune.models.checkpoint import Network, new_stage, require_factory, save_checkpoint
 from prune.models.freezing import freeze, unfreeze
 from prune.models.torch_file import read_torch
 from prune.number_format import NumberFormat, number_format
 from prune.progress import say
+from prune.training import ranks
 from prune.training.distillation import Distillation, require_fitting_teacher
 from prune.training.history import chosen_monitor
 from prune.training.loop import Progress, Run, RunFiles, stored_numbers
 from prune.training.losses import class_weights, make_loss
+from prune.training.parallel import data_parallel
 from prune.training.prepare import no_crack_warning, training_batches
 from prune.training.settings import TrainSettings
 from prune.training.step import TrainingStep
@@ -36,7 +39,7 @@ FILES_OF_A_RUN = ("last.pth", "history.csv", "curves.png", "config.json", "event
 
 @dataclass(frozen=True)
 class Material:
-    """What a training starts from.
+    """The inputs of a training.
 
     Args:
         network: Learns; it is changed.
@@ -90,17 +93,24 @@ def require_unused(files: RunFiles, resume: bool, force: bool) -> None:
 def run_numbers(settings: TrainSettings, files: RunFiles, resume: bool) -> NumberFormat:
     """What the run computes in: what was stored when it was started, else what is asked for or measured now.
 
-    A run that is resumed also gets the threads it had, as far as there are cores, unless ``settings`` say otherwise.
+    A run that is resumed also gets the threads it had, as far as there are cores, unless ``settings`` say otherwise; other
+    threads are warned of, because sums of float32 numbers depend on them in the last digits.
     """
-    stored = stored_numbers(files.last) if resume and files.last and files.resumable else None
+    device = ranks.own_device(settings.device)
+    stored = ranks.agreed(lambda: stored_numbers(files.last) if resume and files.last and files.resumable else None)
     if stored is None:
-        numbers = number_format(settings.amp, settings.channels_last, choose_device(settings.device))
+        numbers = ranks.agreed(lambda: number_format(settings.amp, settings.channels_last, device))
         say("numbers", numbers)
         return numbers
     numbers, threads = stored
     if not settings.threads:
-        set_threads(min(threads, os.cpu_count() or 1))
+        set_threads(min(threads, ranks.share_of_threads() or os.cpu_count() or 1))
     say("numbers", f"{numbers}; repeated from {files.last}")
+    if threads and torch.get_num_threads() != threads:
+        say(
+            "WARNING",
+            f"{torch.get_num_threads()} CPU threads, {threads} before: the history differs in the last digits",
+        )
     return numbers
 
 
@@ -124,17 +134,20 @@ def train_network(
     """
     for folder in (files.folder, files.checkpoint and files.checkpoint.parent):
         if folder is not None:
-            check_writable(folder)
+            ranks.agreed(partial(check_writable, folder))
     if files.checkpoint is not None:
         require_factory(material.network)
-    labeled = class_pixels(SegmentationDataset(material.val))
+    labeled = ranks.agreed(lambda: class_pixels(SegmentationDataset(material.val)))
     best = _Best(material, settings, files, numbers, labeled)
     run = _run(material, settings, files, numbers)
     _resume_or_clear(run, resume)
-    if files.folder is not None:
+    if files.folder is not None and ranks.is_first():
         write_json(files.folder / "config.json", best.record)
         run.on_row = Tensorboard(files.folder)
-    progress = run.fit(best.keep)
+    step = run.step
+    with data_parallel(step.model, step.device, settings.sync_batchnorm) as step.forward:
+        progress = run.fit(best.keep)
+    step.forward = None
     best.restore()
     warning = no_crack_warning(progress.history[progress.best_epoch - 1], material.network.classes, labeled)
     return Trained(progress, run.monitor, warning)
@@ -142,12 +155,15 @@ def train_network(
 
 def _run(material: Material, settings: TrainSettings, files: RunFiles, numbers: NumberFormat) -> Run:
     """The run, ready to start: batches, loss, step and validation."""
-    network, device = material.network, choose_device(settings.device)
+    network, device = material.network, ranks.own_device(settings.device)
     chosen_monitor(settings.monitor, network.classes)
-    weights = class_weights(settings.class_weights, class_pixels(SegmentationDataset(material.train)), network.classes)
+    pixels = ranks.agreed(lambda: class_pixels(SegmentationDataset(material.train)))
+    weights = class_weights(settings.class_weights, pixels, network.classes)
     crop = usable_crop(material.train, settings.crop_size)
     loader = training_batches(settings, material.train, crop, network.preprocessing)
-    val_dataset = SegmentationDataset(spread(material.val, settings.val_images), cache=settings.cache)
+    val = spread(material.val, settings.val_images)
+    own = replace(val, pairs=val.pairs[ranks.rank() :: ranks.size()])
+    val_dataset = SegmentationDataset(own, cache=settings.cache)
     if settings.keep_feature_extract or (material.fine_tuned and not settings.train_pruned_fully):
         _freeze_backbone(network)
     predictor = TorchPredictor(network, device, numbers.autocast, numbers.channels_last)
@@ -155,13 +171,21 @@ def _run(material: Material, settings: TrainSettings, files: RunFiles, numbers: 
     distillation = _distillation(material, settings, device, numbers)
     step = TrainingStep(network.model, loss, device, numbers, settings.aux_weight, distillation)
     where = f"{device_name(device)}, {torch.get_num_threads()} threads"
-    say("device", f"{where}, crops of {crop} px, batches of {loader.batch_size}")
+    several = f" in each of {ranks.size()} processes" if ranks.size() > 1 else ""
+    say("device", f"{where}, crops of {crop} px, batches of {loader.batch_size}{several}")
 
     def validate() -> Evaluation:
         images = whole_images(val_dataset, min(1, settings.workers))
-        return evaluate(predictor, images, len(val_dataset), "validating")
+        return _of_all(evaluate(predictor, images, len(val_dataset), "validating"))
 
     return Run(settings, step, loader, validate, network.classes, files)
+
+
+def _of_all(own: Evaluation) -> Evaluation:
+    """What the processes found on their images, in the order of the split; every process gets it."""
+    parts = ranks.gathered(own.images)
+    number = sum(len(part) for part in parts)
+    return Evaluation([parts[i % len(parts)][i // len(parts)] for i in range(number)], own.seconds)
 
 
 def _freeze_backbone(network: Network) -> None:
@@ -189,15 +213,15 @@ def _distillation(
 def _resume_or_clear(run: Run, resume: bool) -> None:
     """Continue the run where it stopped, or remove what an earlier run left in its folder."""
     files = run.files
-    if resume and files.resumable:
+    if resume and ranks.agreed(lambda: files.resumable):
         run.resume()
         say("resumed", f"after epoch {run.progress.epoch} of {files.last}")
-        if run.progress.best_epoch and not (files.checkpoint and files.checkpoint.exists()):
-            raise UserError(f"--resume: {files.checkpoint}, the best epoch so far, is gone: start anew with --force")
+        if run.progress.best_epoch and not ranks.agreed(lambda: files.checkpoint and files.checkpoint.exists()):
+            raise UserError(f"--resume: {files.checkpoint}, the best epoch so far, is gone: start over with --force")
         return
     if resume:
         say("resumed", f"from the start: {files.last} does not exist yet")
-    for name in FILES_OF_A_RUN if files.folder else ():
+    for name in FILES_OF_A_RUN if files.folder and ranks.is_first() else ():
         for file in visible(Path(files.folder or ""), name):
             file.unlink()
 
@@ -231,7 +255,8 @@ class _Best:
         stage = "fine-tune" if self.material.fine_tuned else "train"
         network.lineage = [*self.earlier, new_stage(stage, self.record, scores | warning)]
         if self.files.checkpoint is not None:
-            save_checkpoint(network, self.files.checkpoint)
+            if ranks.is_first():
+                save_checkpoint(network, self.files.checkpoint)
         else:
             self.state = {name: value.detach().cpu().clone() for name, value in network.model.state_dict().items()}
 
@@ -242,8 +267,9 @@ class _Best:
         if isinstance(backbone, torch.nn.Module):
             unfreeze(backbone)
         network.model.cpu()
-        if self.files.checkpoint is not None:
-            content = read_torch(self.files.checkpoint)
+        checkpoint = self.files.checkpoint
+        if checkpoint is not None:
+            content = ranks.agreed(lambda: read_torch(checkpoint))
             self.state, network.lineage = content["state_dict"], content["lineage"]
         network.model.load_state_dict(self.state)
         network.file = self.files.checkpoint

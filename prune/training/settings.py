@@ -1,4 +1,4 @@
-"""What a training may be told."""
+"""Settings of a training."""
 
 import json
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from prune.options import AMPS, AUGMENTATIONS, DEVICES, LOSSES, SWITCH, TRUST_PI
 MONITORS = ("auto", "miou_crack", "miou", "miou_defects", "crack_iou", "crack_lt_iou_4", "loss")
 DEFAULT_MODEL = "deeplabv3_resnet101"
 ONE_START = ("resume", "force", "trust_pickle", "factory")
-"""What is said anew whenever a training starts: the last two let code run, which no stored setting may permit."""
+"""Settings that must be given at every start: the last two let code run, which no stored setting may permit."""
 MAY_DIFFER = (*ONE_START, "workers", "cache", "threads", "device")
-"""What a resumed training may be told anew: where and how fast it runs."""
+"""Settings that may change on resume: where and how fast the training runs."""
 
 
 @dataclass(frozen=True)
@@ -22,20 +22,20 @@ class TrainSettings(DataOptions):
     """How a network is trained."""
 
     model: str | None = option(None, f"network, see python -m prune models; default: {DEFAULT_MODEL}")
-    classes: str = option("auto", "what to learn; auto: what the labels hold", choices=("auto", *CLASS_SETS))
-    weights: str = option("auto", "start from", choices=WEIGHTS)
+    classes: str = option("auto", "classes to learn; auto: the classes in the labels", choices=("auto", *CLASS_SETS))
+    weights: str = option("auto", "weights to start from", choices=WEIGHTS)
     load_pretrained_weights: str | None = option(None, "start a fresh network from the matching weights of this file")
     trust_pickle: bool = option(False, TRUST_PICKLE)
-    train_pruned_fully: bool = option(True, "with --pruned_model: train all layers, False trains the heads only")
+    train_pruned_fully: bool = option(True, "with --pruned_model: train all layers; False: train the heads only")
     keep_feature_extract: bool = option(False, "freeze the backbone, batch norm included")
     epochs: int = option(100, "passes over the training data", low=1)
     batch_size: int = option(8, "crops per step", low=2)
     crop_size: int = option(512, "side of the square training crops in px", low=32)
     scale_min: float = option(0.5, "smallest random zoom", low=0.05)
     scale_max: float = option(2.0, "largest random zoom", low=0.05)
-    augment: str = option("full", "variation of the crops besides zoom", choices=AUGMENTATIONS)
+    augment: str = option("full", "augmentation of the crops besides zoom", choices=AUGMENTATIONS)
     loss: str = option("ce_dice", "training loss", choices=LOSSES)
-    focal_gamma: float = option(2.0, "of the focal losses: larger = what is right already counts less", low=0)
+    focal_gamma: float = option(2.0, "focal losses: larger values down-weight pixels that are already right", low=0)
     class_weights: str = option("none", "none, inverse, sqrt_inverse, crack=2 or one number per class")
     aux_weight: float = option(0.4, "weight of the auxiliary head's loss", low=0)
     distill_weight: float = option(1.0, "with --teacher: weight of the distillation loss", low=0)
@@ -47,30 +47,33 @@ class TrainSettings(DataOptions):
     scheduler: str = option("poly", "learning rate over time", choices=("plateau", "poly", "cosine", "constant"))
     poly_power: float = option(0.9, "poly: exponent of the remaining share of steps", low=0)
     plateau_patience: int = option(5, "plateau: epochs without a lower validation loss before a cut", low=0)
-    plateau_factor: float = option(0.1, "plateau: what a cut multiplies the learning rate by", low=0)
+    plateau_factor: float = option(0.1, "plateau: factor by which a cut multiplies the learning rate", low=0)
     min_lr: float = option(1e-8, "plateau: lowest learning rate", low=0)
     warmup_epochs: float | None = option(
-        None, "epochs of linear warm-up; default: 1, of fewer than 10 --epochs a tenth", low=0
+        None, "epochs of linear warm-up; default: 1, or a tenth of --epochs if there are fewer than 10", low=0
     )
     accumulate: int = option(1, "batches per optimizer step", low=1)
     clip: float = option(5.0, "largest gradient norm, 0 = no clipping", low=0)
     monitor: str = option(
         "auto",
-        "validation score of the best epoch; miou_crack: mean of miou and crack_lt_iou_4, of miou alone where no crack is "
-        "labeled or predicted; auto: miou_crack where the classes hold a crack, else miou",
+        "validation score that chooses the best epoch; miou_crack: mean of miou and crack_lt_iou_4, or miou alone if no crack is "
+        "labeled or predicted; auto: miou_crack if there is a crack class, else miou",
         choices=MONITORS,
     )
     patience: int = option(30, "stop after this many epochs without a better score, 0 = never", low=0)
-    val_images: int = option(0, "validation images the best epoch is chosen on, spread over all; 0 = all", low=0)
-    amp: str = option("auto", "autocast; auto: on CPUs what is measured to be fastest, else bf16 or fp16", choices=AMPS)
+    val_images: int = option(0, "validation images used to choose the best epoch, evenly spread; 0 = all", low=0)
+    amp: str = option("auto", "autocast; auto: the fastest as measured on CPUs, bf16 or fp16 on GPUs", choices=AMPS)
     channels_last: bool | str = option(
-        "auto", "memory format channels_last; auto: what is measured to be faster", choices=SWITCH
+        "auto", "memory format channels_last; auto: measure which is faster", choices=SWITCH
     )
     device: str = option("auto", DEVICES)
     threads: int = option(0, "CPU threads, 0 = all cores", low=0)
     workers: int = option(2, "data loading processes, 0 = none", low=0)
     cache: bool = option(False, "keep decoded images in RAM")
-    seed: int = option(0, "seed of everything random", low=0)
+    seed: int = option(0, "random seed", low=0)
+    sync_batchnorm: bool = option(
+        True, "under torchrun: batch norm over the batch of all processes, else over that of each"
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -27,6 +27,7 @@ class TrainingStep:
         numbers: Autocast type, and memory format of the images.
         aux_weight: Weight of the auxiliary heads' losses.
         distillation: Adds the loss of a student, None = there is no teacher.
+        forward: What is called in place of ``model`` while several processes train it, see ``prune.training.parallel``.
     """
 
     model: nn.Module
@@ -35,6 +36,7 @@ class TrainingStep:
     numbers: NumberFormat = field(default_factory=NumberFormat)
     aux_weight: float = 0.4
     distillation: Distillation | None = None
+    forward: nn.Module | None = None
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """The training loss of a batch as a scalar with its graph; logits are float32 where the loss is taken."""
@@ -42,7 +44,7 @@ class TrainingStep:
         label = batch[1].to(self.device, non_blocking=True)
         autocast = self.numbers.autocast
         with torch.autocast(self.device.type, autocast, enabled=autocast is not None):
-            logits = all_logits(self.model, images)
+            logits = all_logits(self.forward or self.model, images)
             taught = self.distillation.logits(images) if self.distillation else None
         total = self.loss(logits["out"].float(), label)
         for name, output in logits.items():

@@ -52,7 +52,7 @@ def test_photographs_are_drawn_silently(here: Path, capsys: pytest.CaptureFixtur
     assert drawn._repr_html_().startswith("<pre>3 images (train 1, val 1, test 1) in set")
     assert drawn.folder == Path("set") and drawn.counts == {"train": 1, "val": 1, "test": 1}
     assert drawn.pixels.sum() == 3 * 64 * 64 and capsys.readouterr() == ("", "")
-    with refused("set/train already holds files: choose another folder or add --force"):
+    with refused("set/train already contains files: choose another folder or add --force"):
         prune.synthesize(here / "set", images=3, size=64)
     prune.synthesize(here / "set", images=3, size=64, force=True)
     with pytest.raises(TypeError, match="folder: expected a path, found list"):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import segmentation_models_pytorch as smp
 import torch
 from torch import nn
@@ -32,6 +33,7 @@ class Own(nn.Module):
         return self.last(self.body(images))
 
 
+@pytest.mark.slow  # 12 s
 def test_a_network_of_another_library_goes_the_whole_way(data: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     small = prune.prune(smp.FPN(**FPN), data=data, factory=smp.FPN, factory_options=FPN, **PRUNING)

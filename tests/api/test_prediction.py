@@ -76,7 +76,10 @@ def test_a_prediction_is_looked_at_measured_and_written(hand: prune.Model, tmp_p
     assert np.allclose(probability + found.probability("Background"), 1)
     assert np.array_equal(found.overlay(0.3), overlay(image, expected, CRACK, 0.3))
     assert np.array_equal(found.side_by_side(), side_by_side(image, expected, CRACK))
-    assert Image.open(io.BytesIO(found._repr_png_())).size == (100, 40)
+    shown = np.array(Image.open(io.BytesIO(found._repr_png_())))
+    assert np.array_equal(shown, found.overlay(legend=True)) and len(shown) > 40
+    wide = (shown.shape[1] - 100) // 2
+    assert np.array_equal(shown[:40, wide : wide + 100], found.overlay())
     mask = Image.open(found.to_png(str(tmp_path / "new" / "mask.png")))
     assert mask.mode == "P" and np.array_equal(np.asarray(mask), expected)
 
@@ -231,7 +234,7 @@ def test_subfolders_are_read_and_nothing_is_overwritten(hand: prune.Model, folde
     names.append("sub/deep/a_overlay.png")
     output = folder / "results"  # inside what is read: the second run must not take its own pictures
     for _ in range(2):
-        result = prune.predict(hand, folder, mode="overlay", recursive=True, output=output)
+        result = prune.predict(hand, folder, mode="overlay", legend=False, recursive=True, output=output)
         assert [str(file.relative_to(output)) for file in result.files] == names
         assert sorted(map(str, result.skipped)) == [str(folder / "notes.txt"), str(folder / "sub/table.csv")]
     for file in result.files:
@@ -255,7 +258,7 @@ def test_each_photograph_is_handed_on_in_order(hand: prune.Model, folder: Path) 
     def note(one: object) -> None:
         seen.append((one.photo.name, one.picture.shape))  # type: ignore[attr-defined]
 
-    result = prune.predict(hand, folder, mode="overlay", output=None, on_photo=note)
+    result = prune.predict(hand, folder, mode="overlay", legend=False, output=None, on_photo=note)
     assert seen == [(name, (40, 100, 3)) for name in ("a.jpg", "a.png", "a_png.png")] and result.images == 3
     assert hand.predictor.stopped is None  # a large photograph can still be cut into tiles
 

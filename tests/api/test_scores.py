@@ -206,7 +206,7 @@ def test_masks_are_scored_without_pytorch_and_without_a_spreadsheet_library(mask
 def test_without_matplotlib_there_is_no_diagram(
     scored: Any, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "prune.report.charts", None)
+    monkeypatch.setitem(sys.modules, "prune.report.reliability", None)
     result = evaluation_result.EvaluationResult(scored.content | {"calibration": {}, "run": {"seconds": {}}})
     prune.progress.show()
     try:

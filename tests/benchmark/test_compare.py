@@ -45,6 +45,7 @@ def peaks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prune.benchmark.machine.cpu_kind", lambda: "some_kind")
 
 
+@pytest.mark.slow  # 8 s
 @pytest.mark.usefixtures("peaks")
 def test_the_benchmark_of_two_networks_by_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_model("a")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from prune.benchmark.figures import Figure
@@ -27,6 +28,7 @@ def test_the_share_of_scoring_is_read_from_the_result_of_the_command(tmp_path: P
     assert 0 < figure.value < 100 and "network" in figure.detail and figure.detail.endswith("2 images")
 
 
+@pytest.mark.slow  # 8 s
 def test_a_folder_is_gone_through_by_the_library(tmp_path: Path) -> None:
     photos = write_photographs(tmp_path / "photos", 2)
     assert len(photos) == 2

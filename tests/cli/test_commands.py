@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from prune.cli import defaults, inference, inspect, prepare, prune, synthesize, test, train
+from prune.cli import defaults, export, inference, inspect, prepare, prune, synthesize, test, train
 from prune.data.find_split import find_split
 from prune.data.labels import S2DS, ClassSet
 from prune.errors import run
@@ -60,11 +60,12 @@ def test_the_whole_journey(data: Path, here: Path, capsys: pytest.CaptureFixture
     tune = [str(data / "train"), str(data / "val"), "tuned", "--pruned_model", "dense_taylor_50", *TINY]
     train.main([*tune, "--epochs", "1"])
     script("test.py", "--use_pruned", "--latency_size", 64)
-    script("inference.py", "--image", data / "test/Images", "--mode", "overlay", "--save_figure", "True")
+    overlay = ["--mode", "overlay", "--legend", "False"]
+    script("inference.py", "--image", data / "test/Images", *overlay, "--save_figure", "True")
     capsys.readouterr()
     inspect.main(["tuned"])
     card = capsys.readouterr().out
-    assert "prune: Taylor 50 % of channels, local, 1 step(s)" in card and "fine-tune: on" in card
+    assert "prune: Taylor 50% of channels, local, 1 step(s)" in card and "fine-tune: on" in card
     content = json.loads(Path("results/metrics/tuned.json").read_text())
     assert {"summary", "per_class", "confusion", "crack", "per_image", "run"} <= content.keys()
     assert {"class", "iou", "precision", "recall", "f1", "support", "boundary_f1"} <= content["per_class"][0].keys()
@@ -104,7 +105,7 @@ def test_in_a_bare_clone_data_and_network_come_by_themselves(
     prune.main(["--pruning_ratio", "50", "--importance_type", "Taylor", "--model", "deeplabv3_tiny", *QUICK])
     test.main(["--use_pruned", *QUICK])
     said = capsys.readouterr().out
-    assert "drawing 6 synthetic images into data/demo" in said and "a fresh deeplabv3_tiny" in said
+    assert "generating 6 synthetic images in data/demo" in said and "a fresh deeplabv3_tiny" in said
     assert Path("results/metrics/deeplabv3_tiny_taylor_50.xlsx").exists()
 
 
@@ -130,9 +131,12 @@ def test_a_network_of_two_classes_goes_through_every_verb(
         (["--pruning_ratio", 100], "--pruning_ratio: expected at most 99, found 100"),
         (["--pruning_ratio", -1], "--pruning_ratio: expected at least 0, found -1"),
         (["--pruning_ratio", "abc"], "argument --pruning_ratio: invalid float value: 'abc'"),
-        (["--importance_type", "Magic"], "--importance_type: expected one of Taylor, Magnitude, Random, found 'Magic'"),
+        (
+            ["--importance_type", "Magic"],
+            "--importance_type: expected one of Taylor, Magnitude, Random, FPGM, BNScale, LAMP, Hessian, Jacobian, found 'Magic'",
+        ),
         (["--state_dict", "nowhere"], "model file nowhere not found (looked for nowhere, results/models/nowhere"),
-        (["--state_dict", "tiny", "--model_name", "tiny"], "would overwrite the model that is pruned"),
+        (["--state_dict", "tiny", "--model_name", "tiny"], "would overwrite the model being pruned"),
         (
             ["--state_dict", "tiny", "--pruning_ratio", 1, "--round_to", 64, "--importance_type", "Random"],
             "nothing shrank",
@@ -337,7 +341,7 @@ def test_prepare_converts_the_official_layout(here: Path, capsys: pytest.Capture
         assert split.layout == "ids" and np.array_equal(split.read_label(split.pairs[0]), label)
         assert (split.folder / "Images/005.png").read_bytes() == (here / "official" / name / "005.png").read_bytes()
     assert "train     1 pairs from NNN.png + NNN_lab.png" in capsys.readouterr().out
-    assert "already holds files" in error_of(prepare.main, ["official", "S2DS"], capsys)
+    assert "already contains files" in error_of(prepare.main, ["official", "S2DS"], capsys)
     assert "expected two folders" in error_of(prepare.main, ["official"], capsys)
 
 
@@ -345,13 +349,16 @@ def test_small_commands(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     synthesize.main(["out", "--images", "3", "--size", "64", "--seed", "1"])
     assert "3 images (train 1, val 1, test 1) in out" in capsys.readouterr().out
     assert "expected a folder to write to" in error_of(synthesize.main, [], capsys)
-    assert "no checkpoint in results/models: make one with python train.py" in error_of(inspect.main, [], capsys)
+    inspect.main([])
+    assert "crack, which comes with the package (results/models holds no checkpoint)" in capsys.readouterr().out
+    assert "no checkpoint in results/models: make one with python train.py" in error_of(export.main, [], capsys)
     finished = command("-m prune", "fly", cwd=here)
     assert finished.returncode == 2 and finished.stderr.startswith(
         "error: unknown command 'fly': expected one of train"
     )
 
 
+@pytest.mark.slow  # 10 s
 def test_study_tabulates_every_criterion_and_goes_on_where_it_stopped(
     data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

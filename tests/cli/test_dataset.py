@@ -16,7 +16,7 @@ from prune.data.find_split import find_split
 from prune.data.labels import CRACK, S2DS
 from prune.data.split_lists import write_lists
 from prune.errors import PartlyDone
-from prune.report.contact import COLUMNS, TILE, VIVID_CRACK, Section, contact_sheet, draw_tile, sheet_classes
+from prune.report.contact import COLUMNS, TILE, Section, contact_sheet, draw_tile
 from tests.conftest import make_data, refused
 
 
@@ -164,8 +164,8 @@ def test_leaks_and_inverted_and_gray_masks_are_told(root: Path, capsys: pytest.C
     shown, stored = capsys.readouterr().out, content()
     assert "1 near-duplicate\n  train/train2 = test/copy" in shown
     assert stored["duplicates"][0]["first"] == "train/train2" and stored["duplicates"][0]["correlation"] > 0.95
-    assert len(stored["remarks"]) == 1 and "val: crack covers 99 % of the pixels: the masks look inverted" in shown
-    assert "gray levels between black and white (3.5 % of the pixels): crack above 127" in shown
+    assert len(stored["remarks"]) == 1 and "val: crack covers 99% of the pixels: the masks look inverted" in shown
+    assert "gray levels between black and white (3.5% of the pixels): crack above 127" in shown
     assert stored["splits"]["train"]["between_black_and_white"] == pytest.approx(20 / 96 / 6)
 
 
@@ -175,7 +175,7 @@ def test_sizes_and_a_missing_val_split(root: Path, capsys: pytest.CaptureFixture
     (root / "val").rename(root.parent / "elsewhere")
     command.main([str(root)])
     shown, train = capsys.readouterr().out, content()["splits"]["train"]
-    assert "128x96 (6)" in shown and "there is no val split: training holds a tenth of train out" in shown
+    assert "128x96 (6)" in shown and "there is no val split: training holds out a tenth of train" in shown
     assert (train["smallest"], train["largest"]) == ("50x40", "100x200")
 
 
@@ -203,7 +203,7 @@ def test_split_writes_lists_in_blocks_that_load_again(root: Path, capsys: pytest
 
 def test_lists_are_not_overwritten_and_not_empty(root: Path) -> None:
     split = find_split(root / "train", None)
-    with refused("--split: of 6 images none is left for val"):
+    with refused("--split: none of the 6 images is left for val"):
         write_lists(split, (0.98, 0.01, 0.01))
     (root / "train/test.txt").write_text("mine")
     with refused(r"test.txt exists already and is not overwritten"):
@@ -231,9 +231,9 @@ def test_tiles_outline_what_is_labeled_and_leave_the_rest() -> None:
     label = np.zeros((200, 640), dtype=np.uint8)
     label[100, 50:600] = 1  # one pixel wide: half a pixel on the tile
     label[0:10, 0:10] = 255
-    tile = draw_tile(image, label, sheet_classes(CRACK), "a")
+    tile = draw_tile(image, label, CRACK.recolored("standard", on_photograph=True), "a")
     assert tile.picture.shape == (100, TILE, 3) and tile.defects == (1,)
-    vivid = (tile.picture == VIVID_CRACK).all(axis=2)
+    vivid = (tile.picture == (255, 0, 200)).all(axis=2)
     assert vivid[49].any() and vivid[51].any() and not vivid[50, 30:290].any()
     assert (tile.picture[:40] == 120).all()
 

@@ -117,6 +117,10 @@ def test_exports_need_no_pytorch(files: dict[str, Path], here: Path) -> None:
         done = on_an_edge_box("inspect", files[runtime])
         assert done.returncode == 0, done.stderr
         assert done.stdout == str(read_card(files[runtime])) + "\n"
+    shipped = on_an_edge_box("inspect")
+    assert shipped.returncode == 0 and "crack, which comes with the package" in shipped.stdout
+    Path("results/models").mkdir(parents=True)
+    Path("results/models/mine.pth").touch()
     for words, name in ((["inspect", files["pytorch"]], "a.pth"), (["inspect"], "a checkpoint")):
         done = on_an_edge_box(*words)
         assert done.returncode == 2 and f"{name}: needs PyTorch, which is not installed" in done.stderr

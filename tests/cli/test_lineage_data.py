@@ -78,7 +78,7 @@ def test_data_that_are_gone_are_not_replaced(here: Path, capsys: pytest.CaptureF
     model = build_model("deeplabv3_tiny", len(S2DS))
     lineage = [new_stage("train", {"train_dir": "gone/train"}, {"miou": 0.5})]
     save_checkpoint(Network(model, "deeplabv3_tiny", lineage=lineage), Path("results/models/old.pth"))
-    message = "results/models/old.pth was trained on gone/train, which is not there: name a data folder"
+    message = "results/models/old.pth was trained on gone/train, which does not exist: name a data folder"
     assert f"--data: {message}" in error_of(export.main, ["old", "--to", "pt2"], capsys)
     assert f"--data_dir: {message}" in error_of(prune.main, ["--state_dict", "old", *TAYLOR], capsys)
 
@@ -89,7 +89,7 @@ def test_a_split_the_lineage_s_data_lack_is_said_with_the_way_out(
     make_data(Path("photos"), (2, 2, 1), 64)
     shutil.rmtree("photos/test")
     network = trained_on({"train_dir": "photos/train"})
-    with refused(r"expected a split test, found train, val .*--data names others"):
+    with refused(r"expected a split test, found train, val .*use --data to name others"):
         open_lineage_split(DataOptions(), None, "test", network, "--data")
 
 
@@ -98,7 +98,7 @@ def test_a_bare_state_dict_takes_no_demo_data(here: Path, capsys: pytest.Capture
     Path("results/models").mkdir(parents=True)
     torch.save(build_model("deeplabv3_tiny", len(S2DS)).state_dict(), "results/models/bare.pth")
     network = load_checkpoint(Path("results/models/bare.pth"))
-    message = r"--data: results/models/bare\.pth does not tell what it was trained on: name a data folder"
+    message = r"--data: results/models/bare\.pth does not say what it was trained on: name a data folder"
     with refused(message):
         open_lineage_split(DataOptions(), None, "test", network, "--data")
     assert not Path("data").exists()

@@ -36,7 +36,7 @@ def test_a_foreign_file_is_not_replaced(tmp_path: Path) -> None:
     assert stored_result(tmp_path / "none.json") is None
     for text in ("not JSON", "[1, 2]"):
         (tmp_path / "a.json").write_text(text)
-        with refused("a.json exists and is no result of this program: choose another name"):
+        with refused("a.json exists and is not a result of this program: choose another name"):
             stored_result(tmp_path / "a.json")
 
 

@@ -369,7 +369,7 @@ def test_mistakes_in_scoring(masks: Path, capsys: pytest.CaptureFixture[str]) ->
     save(np.full((48, 48), 9, np.uint8), Path("pred/1.png"))
     save(crack_line() * 9, Path("pred/0.png"))
     save(crack_line() * 9, Path("pred/2.png"))
-    found = "pred: expected masks with crack above 127, found no level above 9: give --mask_threshold a number below 9"
+    found = "pred: expected masks with crack above 127, found no level above 9: set --mask_threshold below 9"
     assert found in error()
     for number in range(3):
         save(crack_line() * (7 if number == 1 else 6), Path(f"pred/{number}.png"))

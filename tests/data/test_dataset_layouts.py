@@ -170,9 +170,7 @@ def test_labels_are_joined_by_class_name(tmp_path: Path) -> None:
 def test_classes_without_anything_in_common_are_refused(tmp_path: Path) -> None:
     pair_of_folders(tmp_path, ["a"])
     foreign = ClassSet("foreign", ("class 0", "class 1"), ((0, 0, 0), (1, 1, 1)))
-    with refused(
-        r"data have the classes Background, Crack; .* found the classes class 0, class 1"
-    ):
+    with refused(r"data have the classes Background, Crack; .* found the classes class 0, class 1"):
         find_split(tmp_path, foreign)
 
 
@@ -191,7 +189,7 @@ def test_gray_levels_are_cut_at_the_threshold_and_told(tmp_path: Path) -> None:
     write_image(tmp_path / "masks/a.png", levels)
     split = find_split(tmp_path, None)
     assert split.read_label(split.pairs[0])[0, :8].tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
-    assert "gray levels between black and white (2.6 % of the pixels): crack above 127" in split.describe()
+    assert "gray levels between black and white (2.6% of the pixels): crack above 127" in split.describe()
     higher = find_split(tmp_path, None, threshold=200)
     assert higher.read_label(split.pairs[0])[0, :8].tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
 
@@ -219,9 +217,7 @@ def test_masks_of_ids(tmp_path: Path) -> None:
 
 def test_ids_of_classes_and_mixed_spellings_are_no_masks_of_crack(tmp_path: Path) -> None:
     pair_of_folders(tmp_path, ["a", "b"], high=6)
-    with refused(
-        "masks: expected masks of crack and background, found ids of s2ds: .*Labels_gr"
-    ):
+    with refused("masks: expected masks of crack and background, found ids of s2ds: .*Labels_gr"):
         find_split(tmp_path, None)
     write_image(tmp_path / "masks/b.png", 255 * crack_of("b").astype(np.uint8))
     with refused("masks of one coding, found ids of s2ds in a.png and black and white in b.png"):
@@ -251,9 +247,7 @@ def test_black_masks_do_not_decide_how_crack_is_spelled(tmp_path: Path) -> None:
 
 def test_masks_that_would_all_read_as_empty_are_refused(tmp_path: Path) -> None:
     pair_of_folders(tmp_path, ["a", "b"], high=87)
-    with refused(
-        "masks: expected masks with crack above 127, found no level above 87: give --mask_t"
-    ):
+    with refused("masks: expected masks with crack above 127, found no level above 87: set --mask_threshold below 87"):
         find_split(tmp_path, None)
     split = find_split(tmp_path, None, threshold=40)
     assert np.array_equal(split.read_label(split.pairs[0]) == 1, crack_of("a"))
@@ -342,15 +336,15 @@ def test_a_forced_layout_says_what_it_expected_and_what_it_found(tmp_path: Path,
     expected = LAYOUTS["ids" if dataset == "s2ds" else dataset]
     with pytest.raises(UserError) as caught:
         find_split(tmp_path, None, dataset=dataset)
-    assert f"{tmp_path}: expected {expected}" in caught.value.message and "found a.jpg, notes.md" in caught.value.message
+    assert (
+        f"{tmp_path}: expected {expected}" in caught.value.message and "found a.jpg, notes.md" in caught.value.message
+    )
 
 
 def test_two_layouts_in_one_folder_are_ambiguous(tmp_path: Path) -> None:
     crack500(tmp_path, ["a"])
     pair_of_folders(tmp_path, ["b"])
-    with refused(
-        r"fits the layouts of crack500 \(.*\) and images_masks \(.*\): say which with --dataset"
-    ):
+    with refused(r"fits the layouts of crack500 \(.*\) and images_masks \(.*\): say which with --dataset"):
         find_split(tmp_path, None)
     assert [p.stem for p in find_split(tmp_path, None, dataset="crack500").pairs] == ["a"]
     assert [p.stem for p in find_split(tmp_path, None, dataset="images_masks").pairs] == ["b"]
@@ -436,7 +430,7 @@ def test_crops_of_crack500_are_preferred_and_told(tmp_path: Path) -> None:
     crack500(tmp_path / "testcrop", ["t_1"])
     split = find_split(tmp_path, None, role="train")
     assert split.folder == tmp_path / "traincrop/traincrop" and len(split.pairs) == 2
-    assert "traincrop taken, not traindata" in split.describe() and "X.jpg + X.png side by side" in split.describe()
+    assert "using traincrop, not traindata" in split.describe() and "X.jpg + X.png side by side" in split.describe()
     assert "X.jpg + X_mask.png side by side" in find_split(tmp_path, None, role="val").describe()
     assert [p.stem for p in find_split(tmp_path / "traindata", None).pairs] == ["a"]
 

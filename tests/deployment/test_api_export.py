@@ -69,13 +69,13 @@ def test_without_data_a_file_is_written_when_that_is_said(network: Network, here
 
 
 def test_a_file_that_is_not_the_network_is_not_left(network: Network, data: Path, here: Path) -> None:
-    with refused(r"tiny\.pt2 is not the network: agreement of the class maps"):
+    with refused(r"tiny\.pt2 does not match the network: agreement of the class maps"):
         prune.export(network, "tiny.pt2", data=data, min_agreement=100.1)
     assert names(here) == ["tiny.pt2.json"]
 
 
 def test_two_exports_to_one_file_do_not_mix(network: Network, here: Path) -> None:
-    with locked(here / "tiny.pt2"), refused(r"tiny\.pt2 is being made by another process"):
+    with locked(here / "tiny.pt2"), refused(r"tiny\.pt2 is being written by another process"):
         prune.export(network, "tiny.pt2", parity=False)
     assert prune.export(network, "tiny.pt2", parity=False).file.is_file()
 
@@ -129,3 +129,43 @@ def test_misuse_is_named(network: Network, data: Path, here: Path) -> None:
     with refused(r"--model: expected a PyTorch network \(.pth\), found the export b.onnx"):
         export("b.onnx", "a.onnx", data=data)
     assert names(here) == ["b.onnx"] and isinstance(ExportResult(Path("b.onnx")), os.PathLike)
+
+
+def test_a_file_says_what_its_maker_wants_it_to(network: Network, here: Path) -> None:
+    sentence = "Cracks thinner than 2 px are often missed, joints are taken for cracks, and shadows of cables " * 2
+    notes = {"data": "drawn photographs", "known failures": [sentence.strip(), "water"]}
+    Path("notes.json").write_text(json.dumps(notes))
+    file = prune.export(network, "tiny.onnx", parity=False, notes="notes.json")
+    assert prune.load(file).card.notes == {
+        "data": ("drawn photographs",),
+        "known failures": (sentence.strip(), "water"),
+    }
+    card = str(prune.inspect(file)).splitlines()
+    assert "data           drawn photographs" in card
+    start = next(number for number, line in enumerate(card) if line.startswith("known failures"))
+    assert (
+        " ".join(line[15:] for line in card[start : start + 3]).startswith(sentence.strip())
+        and max(map(len, card)) < 130
+    )
+    assert prune.load(prune.export(network, "plain.onnx", parity=False)).card.notes == {}
+
+
+def test_notes_that_are_none_are_named(network: Network, here: Path) -> None:
+    Path("notes.json").write_text("[1]")
+    with refused(
+        "--notes: notes.json: expected a JSON object of headings with texts: expected headings with texts, found list"
+    ):
+        prune.export(network, "tiny.onnx", parity=False, notes="notes.json")
+    with refused(
+        "--notes: expected a JSON object of headings with texts: data: expected a text or a list of texts, found 3"
+    ):
+        prune.export(network, "tiny.onnx", parity=False, notes={"data": 3})  # type: ignore[dict-item]
+    with refused("--notes: expected a file, found none called absent.json"):
+        prune.export(network, "tiny.onnx", parity=False, notes="absent.json")
+    assert names(here) == ["notes.json"]
+
+
+def test_a_file_does_not_tell_where_it_was_made(network: Network, here: Path) -> None:
+    stored = prune.export(network, "tiny.onnx", parity=False).file.read_bytes()
+    assert str(Path(torch.__file__).parent).encode() not in stored and str(here).encode() not in stored
+    assert b"prune/deployment" not in stored

@@ -157,7 +157,7 @@ def test_export_test_and_inference_by_command(
     save_checkpoint(load_checkpoint(trained), Path("results/models/tiny.pth"))
     export.main(["tiny", "--data", str(data)])
     said = capsys.readouterr().out
-    assert "100.000 %" in said and "trtexec --onnx=results/exports/tiny.onnx" in said and "untested" in said
+    assert "100.000%" in said and "trtexec --onnx=results/exports/tiny.onnx" in said and "untested" in said
     report = json.loads(Path("results/exports/tiny.onnx.json").read_text())
     assert report["passed"] is True and report["parity"]["agreement"] >= 0.999 and report["parity"]["images"] == 3
     assert report["parity"]["reference"]["miou"] == pytest.approx(report["parity"]["exported"]["miou"], abs=1e-3)
@@ -186,7 +186,7 @@ def test_a_file_that_fails_the_gate_does_not_get_its_name(
 ) -> None:
     save_checkpoint(load_checkpoint(trained), Path("results/models/tiny.pth"))
     error = error_of(export.main, ["tiny", "--data", data, "--to", "pt2", "--min_agreement", 100.1], capsys)
-    assert "tiny.pt2 is not the network: agreement of the class maps" in error and "expected >= 100.1 %" in error
+    assert "tiny.pt2 does not match the network: agreement of the class maps" in error and "expected >= 100.1%" in error
     assert [file.name for file in Path("results/exports").glob("[!.]*")] == ["tiny.pt2.json"]
     assert json.loads(Path("results/exports/tiny.pt2.json").read_text())["passed"] is False
 
@@ -263,7 +263,7 @@ def test_mistakes_with_ncnn(for_ncnn: Path, here: Path) -> None:
     with refused("ncnn files give logits"):
         ExportTarget("ncnn", argmax=True)
     unet = Network(UNet(2, widths=(8, 16)), "unet", CRACK)
-    with refused("for images of any size: give the one --size"):
+    with refused("for images of any size: fix the size with --size"):
         write_export(unet, ExportTarget("ncnn"), here / "unet.ncnn.param")
     assert not (here / "unet.ncnn.param").exists()
     for size in ((64, 96), (61, 90)):  # without and with padding

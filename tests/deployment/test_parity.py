@@ -89,7 +89,7 @@ def test_a_logit_that_is_not_finite_is_no_parity() -> None:
     label = np.zeros((16, 20), np.uint8)
     broken = logits_of(label)
     broken[1, 3, 4] = np.nan
-    with refused(r"drawn\.onnx is not the network: a logit of one is not finite"):
+    with refused(r"drawn\.onnx does not match the network: a logit of one is not finite"):
         compare(Drawn(logits_of(label)), Drawn(broken), [sample(label)])
 
 

@@ -284,7 +284,7 @@ def test_a_class_that_is_predicted_nowhere_is_named(photos: Path, capsys: pytest
     words = ["--image", str(photos), "--mode", "gradcam", "--save_figure", "--class", S2DS.classes[absent]]
     inference.main(words)
     said = capsys.readouterr().out
-    assert f"{S2DS.classes[absent]} is predicted nowhere in a.jpg, b.png (2 of 2): the heat is that of the 1 %" in said
+    assert f"{S2DS.classes[absent]} is predicted nowhere in a.jpg, b.png (2 of 2): the heat is that of the 1%" in said
 
 
 def test_mistakes(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -248,7 +248,7 @@ def test_the_card_says_what_a_file_is(tmp_path: Path) -> None:
     for part in (
         "deeplabv3_tiny, auxiliary head, pruned",
         "6 Crack",
-        "prune: Random 50 % of channels",
+        "prune: Random 50% of channels",
         "backbone.conv1",
     ):
         assert part in text

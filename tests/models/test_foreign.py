@@ -290,7 +290,7 @@ def test_factories_that_do_not_fit_are_refused(tmp_path: Path) -> None:
             network_of_module(Own(), factory=name)
     with refused("--factory math:pi: expected a function, found float"):
         network_of_module(Own(), factory="math:pi")
-    with refused("--factory: expected what takes the factory_options width, found none"):
+    with refused("--factory: expected a function that takes the factory_options width, found none"):
         network_of_module(Own(), factory_options={"width": 12})
     with pytest.raises(TypeError, match="factory_options: width: expected a plain value, found Tensor"):
         network_of_module(Own(), factory=build_own, factory_options={"width": torch.tensor(12)})

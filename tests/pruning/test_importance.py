@@ -12,8 +12,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from prune.pruning.allocation import global_widths, local_widths, rounded
-from prune.pruning.importance import Criterion, Group, Magnitude, Member, Random, Taylor, make_criterion
-from prune.pruning.pruner import Hooks, _Graph, prune_model
+from prune.pruning.criteria.criterion import Criterion
+from prune.pruning.criteria.gradients import Taylor
+from prune.pruning.criteria.make import make_criterion
+from prune.pruning.criteria.weights import Magnitude, Random
+from prune.pruning.graph import Graph
+from prune.pruning.group import Group, Member
+from prune.pruning.pruner import Hooks, prune_model
 from prune.pruning.settings import PruneSettings
 from tests.conftest import refused
 
@@ -161,8 +166,8 @@ class HandMade(nn.Module):
 
 def groups_of(model: nn.Module) -> dict[str, Group]:
     """The groups of a network by the name of their first layer, as the pruner sees them."""
-    graph = _Graph(model, PruneSettings())
-    return {graph.root_name(group): Group.of(group) for group in graph.groups()}
+    graph = Graph(model)
+    return {graph.root_name(group): graph.coupling(group) for group in graph.groups()}
 
 
 def names_of(model: nn.Module, members: tuple[Member, ...]) -> list[str]:

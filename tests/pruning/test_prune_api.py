@@ -13,12 +13,15 @@ import torch
 from torch import nn
 
 import prune
-from prune.api.inputs import class_set, opened_model, opened_network
+from prune.api.inputs import class_set, opened_data, opened_model, opened_network
 from prune.api.model import model_of
+from prune.api.pruning_data import PruningData
 from prune.data.labels import CRACK, S2DS, ClassSet
 from prune.models import all_logits, build_model, mode
 from prune.models.checkpoint import Network, load_checkpoint, save_checkpoint
 from prune.models.cost import count
+from prune.models.foreign import network_of_module
+from prune.pruning.settings import PruneSettings
 from tests.conftest import refused
 
 QUICK: dict[str, Any] = {"latency_repeats": 0, "latency_size": 64, "crop_size": 64, "batches": 2, "amp": "off"}
@@ -92,14 +95,14 @@ def test_the_result_shows_a_table_in_a_notebook() -> None:
     result = prune.prune(tiny(), importance="Magnitude", **QUICK)
     page = result._repr_html_()
     assert page.startswith("<table><tr><td></td><td>before</td>") and "parameters M" in page
-    assert "L2, pruning ratio 50 % of channels" in page and "as no data were named" in page
+    assert "L2, pruning ratio 50% of channels" in page and "because no data were given" in page
 
 
 def test_without_data_only_what_needs_none_is_done() -> None:
     network = tiny()
     result = prune.prune(network, importance="Magnitude", **QUICK)
     assert result.report.notes == [
-        "batch norm keeps the statistics of the unpruned network, as no data were named to estimate them anew"
+        "batch norm keeps the statistics of the unpruned network, because no data were given to re-estimate them"
     ]
     assert prune.prune(network, importance="Magnitude", recalibrate=False, **QUICK).report.notes == []
     assert prune.prune(network, ratio=0, **QUICK).report.notes == []
@@ -139,7 +142,7 @@ def test_misuse_is_named(tmp_path: Path) -> None:
     with refused("--checkpoint: expected a file that ends in .pth, found .*a.onnx"):
         prune.prune(network, importance="Random", checkpoint=tmp_path / "a.onnx")
     file = save_checkpoint(network, tmp_path / "a.pth")
-    with refused("--checkpoint .*a.pth: would overwrite the model that is pruned"):
+    with refused("--checkpoint .*a.pth: would overwrite the model being pruned"):
         prune.prune(file, importance="Random", checkpoint=file)
     (tmp_path / "b.onnx").touch()
     with refused(r"--model: expected a PyTorch network \(.pth\), found the export .*b.onnx"):
@@ -201,3 +204,31 @@ def test_a_module_is_opened_as_a_model() -> None:
     assert isinstance(model.classes, ClassSet) and model.classes.classes == tuple(names) and model.module is module
     assert opened_model("model", model) is model
     assert opened_network("model", model_of(tiny())).architecture == "deeplabv3_tiny"
+
+
+@pytest.mark.parametrize("settings", [{"class_balance": True}, {"importance": "Hessian", "batch_size": 2}])
+def test_gradients_are_taken_per_class_and_per_sample_of_real_batches(data: Path, settings: dict[str, Any]) -> None:
+    taken: list[int | None] = []
+    config = PruneSettings(
+        **{
+            **QUICK,
+            "importance_type": settings.get("importance", "Taylor"),
+            **{k: v for k, v in settings.items() if k != "importance"},
+        }
+    )
+    source = network_of_module(Small())
+    split = opened_data("data", data, "train", source.classes, config)
+    taken.extend(PruningData(source, split, config, torch.device("cpu")).gradients())
+    assert taken == [None] * 4 if "importance" in settings else set(taken) == set(range(7))
+    result = prune.prune(source, data=data, round_to=1, **{**QUICK, **settings})
+    assert result.model.module.a[0].out_channels == 8
+
+
+def test_a_class_that_no_crop_shows_is_an_error(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, config = network_of_module(Small()), PruneSettings(**QUICK, class_balance=True)
+    split = opened_data("data", data, "train", source.classes, config)
+    monkeypatch.setattr(
+        "prune.api.pruning_data.draw_batch", lambda *_: (torch.zeros(1, 3, 64, 64), torch.zeros(1, 64, 64).long())
+    )
+    with refused("^--class_balance: expected crops of every class, found none of Control Point, .*Crack in 32 crops: "):
+        list(PruningData(source, split, config, torch.device("cpu")).gradients())

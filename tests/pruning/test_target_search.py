@@ -326,7 +326,7 @@ def test_round_to_auto_takes_the_fastest_divisor_and_shows_the_table(
     found = plan(toy().model, settings(pruning_ratio=37, round_to="auto"), measure)
     assert found.config.round_to == 16  # 63 % of 64 channels are 40, in multiples of 16 they are 48
     said = capsys.readouterr().out
-    assert "round_to auto: pytorch at pruning ratio 37 %" in said and "taken: --round_to" in said
+    assert "round_to auto: pytorch at pruning ratio 37%" in said and "chosen: --round_to" in said
 
 
 def test_divisors_of_equal_widths_are_timed_once() -> None:
@@ -350,7 +350,7 @@ def test_round_to_auto_together_with_a_target(shown: None, capsys: pytest.Captur
     assert (
         found.budget is not None and found.divisors is not None and found.config.divisor == found.divisors.fastest == 4
     )
-    assert "taken: --round_to 4\ntarget   --target_macs 45%" in capsys.readouterr().out
+    assert "chosen: --round_to 4\ntarget   --target_macs 45%" in capsys.readouterr().out
 
 
 def test_the_pytorch_runtime_measures_and_others_ask_the_export(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,8 +371,8 @@ def test_the_pytorch_runtime_measures_and_others_ask_the_export(monkeypatch: pyt
 
 def test_a_missed_target_is_told_in_the_report(tmp_path: Path) -> None:
     missed = TargetSearchResult(macs(1e9), 1.1e9, 41.5, "that widths in multiples of 32 allow", None, ((41.5, 1.1e9),))
-    assert str(missed) == ("target   --target_macs X (1 G MACs): reached 1.1 G MACs, +10.0 %, at pruning ratio 41.5 %")
-    note = "target missed by +10.0 %: 1.1 G MACs is the closest to 1 G MACs that widths in multiples of 32 allow"
+    assert str(missed) == ("target   --target_macs X (1 G MACs): reached 1.1 G MACs, +10.0%, at pruning ratio 41.5%")
+    note = "target missed by +10.0%: 1.1 G MACs is the closest to 1 G MACs that widths in multiples of 32 allow"
     assert missed.notes() == [note] and not missed.hit
     cost = NetworkCost(71, 4_000_000, 8_000_000_000, 16.0, None)
     table = DivisorTable("pytorch", 41.5, [DivisorTiming((1, 4), 5, 2.0), DivisorTiming((8,), 5, 1.0)])
@@ -409,7 +409,7 @@ def test_command_lines_hit_their_target(
     assert report["settings"]["pruning_ratio"] == report["budget"]["ratio"] and report["notes"] == []
     assert report["settings"][str(flags[0])[2:]] == flags[1]
     assert capsys.readouterr().out.count(f"target   {flags[0]} {flags[1]} (") == 2
-    assert f"{report['budget']['ratio']:g} % of channels" in network.history()[-1]
+    assert f"{report['budget']['ratio']:g}% of channels" in network.history()[-1]
 
 
 def test_a_command_line_says_what_is_closest_when_widths_are_too_coarse(
@@ -422,11 +422,10 @@ def test_a_command_line_says_what_is_closest_when_widths_are_too_coarse(
     miss = 100 * (report["after"]["macs"] / (0.68 * report["before"]["macs"]) - 1)
     assert abs(miss) > 3 and report["budget"]["hit"] is False
     assert report["budget"]["miss_percent"] == pytest.approx(miss, abs=0.01)
-    said = f"target missed by {miss:+.1f} %: "
+    said = f"target missed by {miss:+.1f}%: "
     assert report["notes"][0].startswith(said) and said in capsys.readouterr().out
     assert (
-        "that widths in multiples of 512 allow up to ratio 95 %; a smaller --round_to comes closer"
-        in report["notes"][0]
+        "that widths in multiples of 512 allow up to ratio 95%; a smaller --round_to comes closer" in report["notes"][0]
     )
 
 

@@ -9,27 +9,26 @@ from PIL import Image
 
 from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
 from prune.report import figures
-from prune.report.charts import study_charts, training_curves
+from prune.report.charts import study_charts
+from prune.report.curves import training_curves
 from prune.report.figures import (
-    class_shares,
     color_mask,
-    grid,
     heat_overlay,
-    legend_labels,
     overlay,
+    paint,
     require_display,
     save_image,
     save_mask,
-    share_text,
     show,
     side_by_side,
 )
+from prune.report.paper import RIM, class_pixels, class_shares, grid, legend_of, share_text
 from prune.report.png import write_png
 from tests.conftest import refused
 
 RNG = np.random.default_rng(0)
 SIZES = [(1, 1), (33, 700), (700, 33), (64, 64), (5, 1)]
-WHITE = (255, 255, 255)
+MAGENTA = (255, 0, 200)
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -56,9 +55,9 @@ def test_a_thin_crack_keeps_its_full_color_at_the_default_opacity() -> None:
     photo = np.full((20, 20, 3), 160, dtype=np.uint8)
     labels = np.zeros((20, 20), dtype=np.uint8)
     labels[:, 9:11] = 6
-    photo[:, 9:11] = 65  # half white on it would be 160, the gray of the concrete
+    photo[:, 9:11] = 65  # half white on it would be 160, the gray of the concrete, and white is no color on lime
     drawn = overlay(photo, labels, S2DS)
-    assert (drawn[:, 9:11] == WHITE).all() and (drawn[:, :9] == 160).all()
+    assert (drawn[:, 9:11] == MAGENTA).all() and (drawn[:, :9] == 160).all()
 
 
 def test_the_rim_grows_with_the_image() -> None:
@@ -79,7 +78,7 @@ def test_an_image_of_many_strips_is_blended_like_a_plain_loop_says() -> None:
         below = labels[max(0, row - 3) : row + 4, column]
         alpha = 0.6 if (beside != own).any() or (below != own).any() else 0.3
         expected[row, column] = np.rint((1 - alpha) * photo[row, column] + alpha * np.array(S2DS.colors[own]))
-    drawn = overlay(photo, labels, S2DS, opacity=0.3)
+    drawn = paint(photo, labels, S2DS, opacity=0.3)
     assert np.abs(drawn.astype(int) - expected).max() <= 1  # float32 may round a half the other way
     assert (drawn != expected).mean() < 0.01
 
@@ -116,7 +115,7 @@ def test_opacity_0_is_the_photograph_and_1_the_color_mask(size: tuple[int, int],
     labels: np.ndarray = class_map(*size).astype(kind)
     before = photo.copy()
     assert np.array_equal(overlay(photo, labels, S2DS, opacity=0), photo)
-    drawn, mask = overlay(photo, labels, S2DS, opacity=1), color_mask(labels, S2DS)
+    drawn, mask = paint(photo, labels, S2DS, opacity=1), color_mask(labels, S2DS)
     shown = (labels != 0) & (labels != IGNORE_INDEX)
     assert drawn.dtype == np.uint8 and drawn.shape == (*size, 3)
     assert np.array_equal(drawn[shown], mask[shown]) and np.array_equal(drawn[~shown], photo[~shown])
@@ -130,15 +129,18 @@ def test_color_mask_has_the_palette_and_gray_for_ignored() -> None:
 
 def test_shares_leave_ignored_pixels_out_and_put_the_background_last() -> None:
     labels = np.array([[0, 0, 0, 0, 0, 4, 6, 6], [0, 0, IGNORE_INDEX, 255, 255, 255, 255, 255]], dtype=np.uint8)
-    assert class_shares(labels, S2DS) == [(6, 0.2), (4, 0.1), (0, 0.7)]
-    texts = [text for _, text in legend_labels(labels, S2DS)]
-    assert texts == ["Crack  20.0 %", "Corrosion  10.0 %", "Background  70.0 %"]
-    assert class_shares(np.full((2, 2), IGNORE_INDEX), S2DS) == []
+    pixels = class_pixels(labels, S2DS)
+    assert pixels.tolist() == [7, 0, 0, 0, 1, 0, 2]
+    assert class_shares(pixels) == [(6, 0.2), (4, 0.1), (0, 0.7)]
+    texts = [text for _, text in legend_of(pixels, S2DS, background=True)]
+    assert texts == ["Crack  20.0%", "Corrosion  10.0%", "Background  70.0%"]
+    assert [text for _, text in legend_of(pixels, S2DS)] == texts[:2]
+    assert class_shares(class_pixels(np.full((2, 2), IGNORE_INDEX), S2DS)) == []
 
 
 def test_share_text_never_rounds_a_find_away() -> None:
     shares = (1e-7, 0.00099, 0.001, 0.1234, 0.99, 0.9991, 1.0)
-    texts = ["< 0.1 %", "< 0.1 %", "0.1 %", "12.3 %", "99.0 %", "> 99.9 %", "100.0 %"]
+    texts = ["< 0.1%", "< 0.1%", "0.1%", "12.3%", "99.0%", "> 99.9%", "100.0%"]
     assert [share_text(share) for share in shares] == texts
 
 
@@ -166,7 +168,7 @@ def test_side_by_side_holds_both_panels_unscaled_above_a_legend(size: tuple[int,
 
 def test_the_white_swatch_of_a_crack_has_an_outline() -> None:
     legend = side_by_side(picture(64, 64), np.full((64, 64), 6, dtype=np.uint8), S2DS)[64:]
-    assert (legend == figures.RIM).all(axis=2).sum() >= 4 * 11
+    assert (legend == RIM).all(axis=2).sum() >= 4 * 11
 
 
 @pytest.mark.parametrize("size", [*SIZES, (2000, 3000)])

@@ -14,6 +14,7 @@ from prune.evaluation.content import Conditions
 from prune.files import write_json
 from prune.metrics.confusion import Scores, blank
 from prune.metrics.crack import CrackSettings
+from prune.report.sheets import PAGE_CHARACTERS, SMALLEST_PRINT, finish, header, swatch
 from prune.report.workbook import write_workbook
 from prune.tables import markdown_table, text_table, write_csv
 from tests.conftest import refused
@@ -29,7 +30,7 @@ def result() -> dict[str, Any]:
         "file": "results/models/taylor.pth",
         "architecture": "deeplabv3_resnet101",
         "runtime": "pytorch fp32",
-        "lineage": ["train: 20 epochs", "prune: Taylor 50 %", "fine-tune: 5 epochs"],
+        "lineage": ["train: 20 epochs", "prune: Taylor 50%", "fine-tune: 5 epochs"],
         "parameters": 15_123_456,
         "macs": 61_234_567_890,
         "macs_input": "3x512x512",
@@ -265,3 +266,27 @@ def test_write_csv(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with refused("cannot create the folder"):
         write_csv(["name"], [], tmp_path / "file" / "t.csv")
+
+
+def test_swatches_have_a_dark_frame_and_unknown_classes_none(book: Workbook) -> None:
+    sheet = book["Per class"]
+    for row in (2, 8):  # black and white
+        assert sheet.cell(row, 1).border.left.style == "medium"
+        assert sheet.cell(row, 1).border.left.color.rgb.endswith("595959")
+    bare = Workbook().active
+    swatch(bare, 1, 1, "mold")
+    assert bare["A1"].border.left.style is None and bare["A1"].fill.fill_type is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "pages", "names"), [(10, 1, None), (18, 1, None), (19, 2, "$A:$A"), (40, 3, "$A:$A")]
+)
+def test_wide_sheets_take_several_pages_that_can_be_read(columns: int, pages: int, names: str | None) -> None:
+    sheet = Workbook().active
+    header(sheet, 1, ["image name", *["abcdefgh"] * (columns - 1)])  # 13 characters wide each, the first 10
+    finish(sheet, "B2")
+    widths = [column.width for column in sheet.column_dimensions.values()]
+    setup = sheet.page_setup
+    assert (setup.fitToWidth, sheet.print_title_cols, sheet.print_title_rows) == (pages, names, "$1:$1")
+    shown = sum(widths) + (pages - 1) * widths[0]  # the names are repeated
+    assert PAGE_CHARACTERS * pages / shown >= SMALLEST_PRINT

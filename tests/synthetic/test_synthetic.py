@@ -136,7 +136,7 @@ def test_refuses_impossible_numbers(tmp_path: Path, numbers: tuple[int, int, int
 def test_refuses_to_overwrite_unless_forced(tmp_path: Path) -> None:
     synthesize(tmp_path, 3, 64, 0)
     before = content(tmp_path)
-    with refused("train already holds files: choose another folder or add --force"):
+    with refused("train already contains files: choose another folder or add --force"):
         synthesize(tmp_path, 3, 64, 1)
     assert content(tmp_path) == before
     synthesize(tmp_path, 3, 64, 1, force=True)

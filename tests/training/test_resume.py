@@ -64,6 +64,7 @@ def test_resumed_equals_uninterrupted(data: Path, here: Path, monkeypatch: pytes
     assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
 
 
+@pytest.mark.slow  # 40 s
 def test_a_killed_run_resumes_to_the_same_history(data: Path, here: Path) -> None:
     arguments = [str(data / "train"), str(data / "val")]
     flags = [*TINY, "--epochs", "6", "--weights", "none"]
@@ -130,9 +131,9 @@ def test_a_forced_run_that_is_interrupted_does_not_resume_the_one_it_replaced(
 
 def test_two_trainings_of_one_name_do_not_mix(data: Path, here: Path) -> None:
     with locked(Path("results/models/a.pth")):
-        with refused("results/models/a.pth is being made by another process: wait for it or"):
+        with refused("results/models/a.pth is being written by another process: wait for it or"):
             train(run(data, "a", epochs=1))
-        with refused("results/models/a.pth is being made by another process"):
+        with refused("results/models/a.pth is being written by another process"):
             prune.main(["--model_name", "a", "--model", "deeplabv3_tiny", "--data_dir", str(data)])
     assert not Path("results/models/a.pth").exists() and not Path("results/runs/a").exists()
 

@@ -1,0 +1,8 @@
+"""Command line: see ``python app.py --help``."""
+
+import sys
+
+from prune.cli.verbs import script
+
+if __name__ == "__main__":
+    sys.exit(script("app"))

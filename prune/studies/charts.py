@@ -1,0 +1,111 @@
+"""Charts of a study: accuracy over cost with intervals, and the Pareto front."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from prune.report.charts import COLORS, DENSE, MARKERS, empty_figure, plain, save, shared_legend
+from prune.studies.table import HEADLINE, SCORES, Cell, costs_of
+
+UNITS = {"macs": 1e9}
+GRAY = "#8C8C8C"
+BY_METHOD = {
+    "dense": (DENSE, "o"),
+    "Random": (GRAY, "x"),
+    "from scratch": ("#D55E00", "+"),
+    "smaller": ("#000000", "*"),
+}
+"""Color and marker of the controls; criteria take the other ones in turn."""
+SAME, APART = 0.01, 1.035
+"""Rows whose costs differ by less than this share are drawn side by side, each this many times farther to the right."""
+LABELED = 14
+"""With more points than this, only those on the front are labeled."""
+
+
+def style(cells: Sequence[Cell]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Color by method, filled by network: one style for every (network, method), the same in all charts of a study."""
+    criteria = [m for m in dict.fromkeys(cell.method for cell in cells) if m not in BY_METHOD]
+    networks = list(dict.fromkeys(cell.network for cell in cells))
+    found = {}
+    for network, method in dict.fromkeys((cell.network, cell.method) for cell in cells):
+        number = criteria.index(method) if method in criteria else 0
+        color, marker = BY_METHOD.get(method, (COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]))
+        hollow = {"markerfacecolor": "white"} if networks.index(network) % 2 and marker not in "x+" else {}
+        found[network, method] = {"color": color, "marker": marker, **hollow}
+    return found
+
+
+def pareto_charts(cells: Sequence[Cell], folder: Path, *, title: str) -> list[Path]:
+    """One chart per cost (latency on every runtime, MACs, size): crack ltIoU@4 and mIoU with intervals, and the front."""
+    files = []
+    for cost, label in costs_of(cells).items():
+        if any(cell.cost(cost) is not None for cell in cells):
+            file = folder / f"pareto_{cost.replace(' ', '_')}.png"
+            files.append(_chart(cells, cost, label, file, title))
+    return files
+
+
+def _chart(cells: Sequence[Cell], cost: str, label: str, path: Path, title: str) -> Path:
+    shown = [name for name in HEADLINE if any(name in cell.scores for cell in cells)]
+    figure = empty_figure(6.4 * max(1, len(shown)), 5.2, title)
+    for number, score in enumerate(shown, 1):
+        axes = figure.add_subplot(1, len(shown), number)
+        _panel(axes, cells, score, cost)
+        axes.set_xlabel(f"{label}, log scale")
+        axes.set_ylabel(f"{SCORES[score]}, mean over seeds")
+    shared_legend(figure, 5)
+    return save(figure, path)
+
+
+def _panel(axes: Axes, cells: Sequence[Cell], score: str, cost: str) -> None:
+    styles, networks = style(cells), len({cell.network for cell in cells})
+    points: list[tuple[float, float, Cell]] = []
+    seen: list[float] = []
+    for cell in cells:
+        value, found = cell.cost(cost), cell.scores.get(score)
+        if value is None or found is None or math.isnan(found.value):
+            continue
+        beside = sum(abs(value / other - 1) < SAME for other in seen)
+        seen.append(value)
+        place = value / UNITS.get(cost, 1.0) * APART**beside
+        points.append((place, found.value, cell))
+        low, high = (0.0 if math.isnan(b) else abs(found.value - b) for b in (found.low, found.high))
+        name = cell.method if networks == 1 else f"{cell.network} {cell.method}"
+        look = styles[cell.network, cell.method]
+        axes.errorbar(
+            [place],
+            [found.value],
+            [[low], [high]],
+            label=name,
+            linestyle="",
+            capsize=2.5,
+            elinewidth=0.9,
+            markersize=7,
+            **look,
+        )
+    best = [i for i, (_, _, cell) in enumerate(points) if f"{score} over {cost}" in cell.fronts]
+    steps = sorted(points[i][:2] for i in best)
+    if steps:
+        axes.step(
+            *zip(*steps, strict=True),
+            where="post",
+            color=DENSE,
+            linewidth=1,
+            linestyle="--",
+            zorder=0,
+            label="Pareto front",
+        )
+    for number, (place, value, cell) in enumerate(points):
+        text = " ".join(filter(None, (cell.level, cell.options, "" if cell.precision == "fp32" else cell.precision)))
+        if text and (len(points) <= LABELED or number in best):
+            axes.annotate(text, (place, value), (6, 4), textcoords="offset points", fontsize=8, color="#404040")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.15, y=0.1)
+    plain(axes)

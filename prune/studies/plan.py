@@ -1,0 +1,296 @@
+"""The plan of a study: what is compared, read from a TOML file or keywords and checked before anything runs."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prune.data.settings import CLASS_SETS, DataOptions
+from prune.deployment.settings import FORMATS, ExportSettings
+from prune.errors import UserError
+from prune.evaluation.settings import EvaluateSettings, VerdictLimits
+from prune.options import settings_from
+from prune.pruning.settings import RUNTIMES, TARGETS, PruneSettings
+from prune.training.settings import DEFAULT_MODEL, TrainSettings
+
+KEEP = ("all", "best", "none")
+TABLES: dict[str, type] = {
+    "train": TrainSettings,
+    "prune": PruneSettings,
+    "finetune": TrainSettings,
+    "export": ExportSettings,
+    "test": EvaluateSettings,
+}
+"""The tables of a plan with the settings they are handed to: an option those settings gain needs no change here."""
+BY_THE_STUDY = {
+    "train": ("seed", "model", "dataset", "mask_threshold"),
+    "prune": ("seed", "pruning_ratio", *TARGETS, "allocation", "iterative_steps", "dataset", "mask_threshold"),
+    "finetune": ("seed", "model", "weights", "load_pretrained_weights", "classes", "dataset", "mask_threshold"),
+    "export": ("precision", "dataset", "mask_threshold"),
+    "test": ("dataset", "mask_threshold", "latency_size", "latency_repeats", "resize", "crop"),
+}
+"""Settings that are an axis of the study or a key of its own."""
+FINETUNE = {"epochs": 30, "lr": 2e-4}
+"""What fine-tuning does differently from the training of the dense network, unless the plan says otherwise."""
+NORMS: dict[str, dict[str, Any]] = {
+    "L1": {"importance_type": "Magnitude", "p_value": 1},
+    "L2": {"importance_type": "Magnitude", "p_value": 2},
+}
+"""Criteria with a name of their own in tables; any other name is an ``importance_type``."""
+SYNTHESIZE = ("images", "size", "seed")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study compares; lists may be tuples. Checked at construction.
+
+    Args:
+        name: Of the study and its folder.
+        data: Data folder with the splits train, val (or not) and test.
+        dataset: Layout of the data, see ``prune.data.settings.DATASETS``.
+        mask_threshold: Gray levels of a mask above this are crack.
+        classes: What to learn; auto: what the labels hold.
+        synthesize: Images and size of drawn photographs that are put into ``data`` when it does not exist.
+        networks: Names of networks, each trained for every seed.
+        criteria: Names, or tables with ``importance_type`` and other options of pruning, and optionally ``name``.
+            Random is added: a criterion that does not beat it has shown nothing.
+        ratios: Percent of channels to remove.
+        targets: What may remain instead, as ``target_macs=40%`` or ``target_params=2M``.
+        allocations: How the ratio is spread over the layers.
+        steps: Numbers of pruning steps.
+        distillation: Whether fine-tuning learns from the dense network: False, True, or a table of options of training
+            besides, such as ``{distill_weight = 2.0}``.
+        precisions: Numbers in which the fine-tuned network is scored; fp32 is the PyTorch network, any other is exported.
+        runtimes: What the latency is measured on, names of ``prune.pruning.settings.RUNTIMES``.
+        seeds: One whole repetition each.
+        smaller: Networks of about equal MACs by design, trained with the total budget as a control.
+        keep: Which checkpoints stay: all, best (dense networks and those on a Pareto front) or none.
+        train: Options of ``prune.train`` for dense networks.
+        prune: Options of ``prune.prune``.
+        finetune: Options of ``prune.train`` after pruning, where they differ from ``train``.
+        export: Options of ``prune.export``, and ``to``: the runtime of other precisions, by default onnx.
+        test: Options of ``prune.evaluate``.
+        latency_size: Side of the square input whose latency and MACs are measured, in px.
+        latency_repeats: Timed passes.
+        latency_threads: CPU threads, 0 = all cores.
+        keep_miou: mIoU counts as kept when it drops by at most this many points.
+        lose_crack: Cracks count as lost when ltIoU@4 drops by more than this many points.
+
+    Raises:
+        UserError: for anything that is not allowed; the message names the key.
+    """
+
+    name: str = "study"
+    data: str | None = None
+    dataset: str = "auto"
+    mask_threshold: int = 127
+    classes: str = "auto"
+    synthesize: Mapping[str, int] = field(default_factory=dict)
+    networks: Sequence[str] = (DEFAULT_MODEL,)
+    criteria: Sequence[str | Mapping[str, Any]] = ("L1", "L2", "Taylor", "Random")
+    ratios: Sequence[float] = ()
+    targets: Sequence[str] = ()
+    allocations: Sequence[str] = ("local",)
+    steps: Sequence[int] = (1,)
+    distillation: Sequence[bool | Mapping[str, Any]] = (False,)
+    precisions: Sequence[str] = ("fp32",)
+    runtimes: Sequence[str] = ("pytorch",)
+    seeds: Sequence[int] = (0,)
+    smaller: Sequence[str] = ()
+    keep: str = "all"
+    train: Mapping[str, Any] = field(default_factory=dict)
+    prune: Mapping[str, Any] = field(default_factory=dict)
+    finetune: Mapping[str, Any] = field(default_factory=dict)
+    export: Mapping[str, Any] = field(default_factory=dict)
+    test: Mapping[str, Any] = field(default_factory=dict)
+    latency_size: int = 512
+    latency_repeats: int = 5
+    latency_threads: int = 0
+    keep_miou: float = VerdictLimits.keep_miou
+    lose_crack: float = VerdictLimits.lose_crack
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_scalars(self)
+        _check_tables(self)
+        _check_axes(self)
+
+    @property
+    def reading(self) -> DataOptions:
+        """How the labels are read."""
+        return DataOptions(self.dataset, self.mask_threshold)
+
+    @property
+    def limits(self) -> VerdictLimits:
+        """What counts as kept and as lost."""
+        return VerdictLimits(self.keep_miou, self.lose_crack)
+
+    def named_criteria(self) -> dict[str, dict[str, Any]]:
+        """Options of pruning by the name of the criterion, in the order of the plan; Random is always among them."""
+        found = dict(map(_criterion, self.criteria))
+        return found if "Random" in found else found | {"Random": {"importance_type": "Random"}}
+
+    def levels(self) -> dict[str, dict[str, Any]]:
+        """How much is removed: options of pruning by what tables call it."""
+        found: dict[str, dict[str, Any]] = {f"{ratio:g}%": {"pruning_ratio": float(ratio)} for ratio in self.ratios}
+        return found | {text.removeprefix("target_"): _target(text) for text in self.targets}
+
+    def teachers(self) -> dict[str, dict[str, Any] | None]:
+        """Options of fine-tuning by what tables call the distillation; None = there is no teacher."""
+        found: dict[str, dict[str, Any] | None] = {}
+        for item in self.distillation:
+            options = dict(item) if isinstance(item, Mapping) else {}
+            words = [f"{name.removeprefix('distill_')} {value}" for name, value in options.items()]
+            found[" ".join(["distilled", *words]) if item is not False else ""] = None if item is False else options
+        return found
+
+    def settings(self, table: str, **more: Any) -> dict[str, Any]:
+        """The options of a table with what the study adds, as they are handed to the settings of ``TABLES[table]``."""
+        base: dict[str, Any] = dict(vars(self.reading))
+        if table in ("train", "finetune"):
+            base |= {"patience": 0, "classes": self.classes, **self.train}
+        if table == "finetune":
+            base |= FINETUNE
+        own = dict(getattr(self, table))
+        own.pop("to", None)
+        return base | own | more
+
+    def total_epochs(self) -> int:
+        """Epochs of a network trained from scratch with the budget of training and fine-tuning together."""
+        return int(resolved(self, "train").epochs + resolved(self, "finetune").epochs)
+
+
+def _criterion(item: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    if isinstance(item, str):
+        return item, dict(NORMS.get(item, {"importance_type": item}))
+    options = dict(item)
+    words = [f"{name} {value}" for name, value in options.items() if name not in ("importance_type", "name")]
+    title = options.pop("name", " ".join([str(options.get("importance_type", "Taylor")), *words]))
+    return str(title), options
+
+
+def _target(text: str) -> dict[str, Any]:
+    name, _, value = (part.strip() for part in text.partition("="))
+    if name not in TARGETS or not value:
+        raise UserError(f"--targets: expected {' or '.join(f'{t}=…' for t in TARGETS)}, found {text!r}")
+    return {name: float(value) if name == "target_latency_ms" else value}
+
+
+def near(name: str, known: Sequence[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, else all of them."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {close[0]}?" if close else f": expected some of {', '.join(known)}"
+
+
+def _check_types(plan: Plan) -> None:
+    """Every key holds what its default does: a text, a number, a list or a table."""
+    for item in dataclasses.fields(plan):
+        value = getattr(plan, item.name)
+        default = item.default if item.default is not dataclasses.MISSING else {}
+        wanted: tuple[type, ...] = (type(default),) if default is not None else (str, Path, type(None))
+        name = {"str": "a text", "int": "a whole number", "float": "a number", "tuple": "a list", "dict": "a table"}
+        wanted = {tuple: (tuple, list), dict: (Mapping,), float: (float, int)}.get(wanted[0], wanted)  # type: ignore
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            expected = name.get(type(default).__name__, "a path")
+            raise UserError(f"--{item.name}: expected {expected}, found {value!r}")
+
+
+def _check_scalars(plan: Plan) -> None:
+    if not plan.name or Path(plan.name).name != plan.name or plan.name.startswith("."):
+        raise UserError(f"--name: expected the name of a folder, found {plan.name!r}")
+    for name, choices in {"keep": KEEP, "classes": ("auto", *CLASS_SETS)}.items():
+        if getattr(plan, name) not in choices:
+            raise UserError(f"--{name}: expected one of {', '.join(choices)}, found {getattr(plan, name)!r}")
+    for name, low in {
+        "latency_size": 32,
+        "latency_repeats": 1,
+        "latency_threads": 0,
+        "keep_miou": 0,
+        "lose_crack": 0,
+    }.items():
+        if getattr(plan, name) < low:
+            raise UserError(f"--{name}: expected at least {low}, found {getattr(plan, name):g}")
+    _ = plan.reading
+
+
+def _check_tables(plan: Plan) -> None:
+    """Every table holds options of its settings, none of which the study itself decides."""
+    for key in plan.synthesize:
+        if key not in SYNTHESIZE:
+            raise UserError(f"[synthesize] has no {key!r}{near(key, SYNTHESIZE)}")
+    for table, kind in TABLES.items():
+        known = [f.name for f in dataclasses.fields(kind) if f.name not in BY_THE_STUDY[table]]
+        known += ["to"] if table == "export" else []
+        for key in getattr(plan, table):
+            if key in BY_THE_STUDY[table]:
+                raise UserError(f"[{table}] {key}: the study sets it, see the keys of the plan")
+            if key not in known:
+                raise UserError(f"[{table}] has no {key!r}{near(key, known)}")
+        resolved(plan, table)
+    to = plan.export.get("to", "onnx")
+    if to not in FORMATS:
+        raise UserError(f"[export] to: expected one of {', '.join(FORMATS)}, found {to!r}")
+
+
+def _check_axes(plan: Plan) -> None:
+    """No axis is empty or says something twice, and every value is one that the settings accept by itself."""
+    for name in ("networks", "criteria", "allocations", "steps", "distillation", "precisions", "runtimes", "seeds"):
+        if not getattr(plan, name):
+            raise UserError(f"--{name}: expected at least one, found an empty list: nothing would be compared")
+    if not plan.ratios and not plan.targets:
+        raise UserError("--ratios: expected at least one ratio or target, found none: nothing would be compared")
+    for name in ("networks", "ratios", "targets", "allocations", "steps", "precisions", "runtimes", "seeds", "smaller"):
+        values, kind = list(getattr(plan, name)), (int, float) if name in ("ratios", "steps", "seeds") else str
+        for value in values:
+            whole = name in ("steps", "seeds") and not isinstance(value, int)
+            if not isinstance(value, kind) or isinstance(value, bool) or whole:
+                raise UserError(f"--{name}: expected {'numbers' if kind is not str else 'texts'}, found {value!r}")
+        if len(set(values)) < len(values):
+            raise UserError(f"--{name}: expected different values, found {', '.join(map(str, values))}")
+    titles = [_criterion(item)[0] for item in plan.criteria]
+    if len(set(titles)) < len(titles):
+        raise UserError(f"--criteria: expected different names, found {', '.join(titles)}")
+    for runtime in plan.runtimes:
+        if runtime not in RUNTIMES:
+            raise UserError(f"--runtimes: expected some of {', '.join(RUNTIMES)}, found {runtime!r}")
+    for name, options in plan.named_criteria().items():
+        checked("criteria", PruneSettings, plan.settings("prune", **options), name)
+    for name, level in plan.levels().items():
+        checked(
+            "ratios" if "pruning_ratio" in level else "targets", PruneSettings, plan.settings("prune", **level), name
+        )
+    for allocation in plan.allocations:
+        checked("allocations", PruneSettings, plan.settings("prune", allocation=allocation), allocation)
+    for steps in plan.steps:
+        checked("steps", PruneSettings, plan.settings("prune", iterative_steps=steps), steps)
+    for name, teacher in plan.teachers().items():
+        checked("distillation", TrainSettings, plan.settings("finetune", **(teacher or {})), name)
+    for precision in plan.precisions:
+        checked("precisions", ExportSettings, plan.settings("export", precision=precision), precision)
+        to = plan.export.get("to", "onnx")
+        if precision != "fp32" and precision not in FORMATS[to][1]:
+            raise UserError(f"--precisions: expected one of {', '.join(FORMATS[to][1])} for {to}, found {precision!r}")
+    for seed in plan.seeds:
+        checked("seeds", TrainSettings, plan.settings("train", seed=seed), seed)
+
+
+def checked(key: str, kind: type, values: Mapping[str, Any], value: object = "") -> Any:
+    """``kind(**values)``.
+
+    Raises:
+        UserError: naming the key of the plan, for what the settings refuse.
+    """
+    where = f"{key} {value}".strip()
+    try:
+        return settings_from(kind, key, values)
+    except TypeError as error:
+        raise UserError(f"{where}: {str(error).removeprefix(f'{key}(): ')}") from error
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def resolved(plan: Plan, table: str) -> Any:
+    """The settings of a table as an object."""
+    return checked(f"[{table}]", TABLES[table], plan.settings(table))

@@ -1,0 +1,240 @@
+"""The server: what it answers, what it refuses, what one visitor can see of another."""
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from prune.cli.app import AppOptions
+from prune.web.guard import MAX_BODY, Guard, allowed, is_local
+from prune.web.server import free_port, serve
+from tests.conftest import ROOT, refused
+from tests.web.hand_made import dark_network
+
+gradio_client = pytest.importorskip("gradio_client")
+WAIT = 60
+
+
+def start(*words: object, work: Path, **variables: str) -> "subprocess.Popen[str]":
+    """The page as a user starts it."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **variables}
+    command = [sys.executable, str(ROOT / "app.py"), *map(str, words)]
+    return subprocess.Popen(
+        command, cwd=work, env=environment, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
+    )
+
+
+def address_of(program: "subprocess.Popen[str]") -> str:
+    """The address it prints."""
+    assert program.stdout
+    for line in program.stdout:
+        if "http://" in line:
+            return next(word for word in line.split() if word.startswith("http://")).rstrip("/")
+    raise AssertionError("the page was not served")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "secret.txt").write_text("secret")
+    (folder / "results/models").mkdir(parents=True)
+    (folder / "results/models/broken.pth").write_bytes(b"no network")
+    dark_network(folder / "results/exports/dark.onnx")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(work: Path) -> Iterator[str]:
+    """One server for all tests of this module."""
+    pytest.importorskip("gradio")
+    program = start("--port", free_port("127.0.0.1", 0), work=work)
+    try:
+        yield address_of(program)
+    finally:
+        program.terminate()
+        program.wait(WAIT)
+
+
+def fetched(address: str, headers: dict[str, str] | None = None, data: bytes | None = None) -> tuple[int, bytes, Any]:
+    """Status, body and headers; no proxy."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(urllib.request.Request(address, data, headers or {}), timeout=WAIT) as answer:
+            return answer.status, answer.read(), answer.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(), error.headers
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> Path:
+    pixels = np.full((96, 128, 3), 170, np.uint8)
+    pixels[:, 60:63] = 20
+    Image.fromarray(pixels).save(tmp_path / "wall.png")
+    return tmp_path / "wall.png"
+
+
+def test_what_the_working_folder_and_the_disk_hold_is_not_served(page: str, work: Path) -> None:
+    assert fetched(f"{page}/config")[0] == 200
+    files = (work / "secret.txt", work / "results/models/broken.pth", "/etc/passwd", ROOT / "app.py", "secret.txt")
+    for file in files:
+        for prefix in ("file=", "file/", "file=/", "file=%2e%2e/"):
+            status, body, _ = fetched(f"{page}/gradio_api/{prefix}{file}")
+            assert status in (403, 404) and body != b"secret" and b"root:" not in body, (prefix, file)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "gradio_api/file=http://127.0.0.1:1/x",
+        "gradio_api/file=HTTPS://example.invalid/x",
+        "gradio_api/file=http%3A//example.invalid/x",
+        "gradio_api/file=file:///etc/passwd",
+        "gradio_api/proxy=http://example.invalid/",
+        "gradio_api/runs",
+        "gradio_api/vibe-code/",
+        "gradio_api/openapi.json",
+        "monitoring",
+        "monitoring/summary",
+        "docs",
+    ],
+)
+def test_addresses_the_page_does_not_need_are_refused(page: str, path: str) -> None:
+    status, body, _ = fetched(f"{page}/{path}")
+    assert (status, body) == (403, b"not served here")
+
+
+def test_other_names_of_this_computer_are_refused(page: str) -> None:
+    assert fetched(page, {"Host": "example.invalid"})[:2] == (403, b"expected a request to this computer")
+    assert fetched(page, {"Host": "localhost:80"})[0] == 200
+
+
+def test_the_browser_is_told_to_load_nothing_from_elsewhere(page: str) -> None:
+    policy = fetched(page)[2]["content-security-policy"]
+    assert policy.startswith("default-src 'self';") and "http" not in policy
+
+
+def test_a_photograph_goes_through_and_stays_with_its_visitor(page: str, photograph: Path) -> None:
+    quiet: dict[str, Any] = {"verbose": False, "analytics_enabled": False}
+    first, second = (gradio_client.Client(page, **quiet) for _ in range(2))
+    first.predict(gradio_client.handle_file(str(photograph)), api_name="/photo")
+    shown = first.predict("dark.onnx", 0.5, ["Crack"], 0.5, "standard", None, api_name="/show")
+    assert Path(shown[0]).is_file() and Image.open(shown[0]).size == (128, 96)
+    assert not any(second.predict("dark.onnx", 0.5, ["Crack"], 0.5, "standard", None, api_name="/show")[:1])
+
+
+def test_an_upload_has_an_address_nobody_can_guess(page: str, photograph: Path) -> None:
+    import hashlib
+
+    boundary, content = "x" * 20, photograph.read_bytes()
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="wall.png"\r\n\r\n'
+    body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+    form = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    uploaded = Path(json.loads(fetched(f"{page}/gradio_api/upload", form, body)[1])[0])
+    assert fetched(f"{page}/gradio_api/file={uploaded}")[1] == content
+    known = hashlib.sha256(content).hexdigest()
+    assert uploaded.parent.name != known  # a secret of the server is part of it
+    folder = uploaded.parent.parent
+    for guess in (folder, folder / known / "wall.png", folder / "wall.png", folder / "*" / "wall.png"):
+        assert fetched(f"{page}/gradio_api/file={guess}")[0] in (403, 404)
+    private = next(parent for parent in uploaded.parents if parent.name.startswith("prune-page-"))
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+
+
+def test_a_broken_file_is_a_sentence_and_the_page_stays_up(page: str, tmp_path: Path) -> None:
+    (tmp_path / "wall.png").write_bytes(b"no image")
+    client = gradio_client.Client(page, verbose=False, analytics_enabled=False)
+    told = client.predict(gradio_client.handle_file(str(tmp_path / "wall.png")), api_name="/photo")
+    assert told[-1] == "Expected a photograph (PNG, JPEG, TIFF, BMP, WebP or GIF), found another file"
+    assert fetched(page)[0] == 200
+
+
+def test_too_large_requests_are_refused_before_they_are_read(page: str) -> None:
+    name, port = page.removeprefix("http://").split(":")
+    with socket.create_connection((name, int(port)), timeout=WAIT) as line:
+        line.sendall(
+            f"POST /gradio_api/upload HTTP/1.1\r\nHost: {name}\r\nContent-Length: {MAX_BODY + 1}\r\n\r\n".encode()
+        )
+        assert line.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.slow
+def test_the_private_folder_is_removed_at_the_end(tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    work, temporary = tmp_path / "work", tmp_path / "temporary"
+    work.mkdir()
+    temporary.mkdir()
+    program = start("--port", 0, work=work, TMPDIR=str(temporary))
+    address_of(program)
+    assert len(list(temporary.glob("prune-page-*"))) == 1
+    program.terminate()
+    assert program.wait(WAIT) == 0 and not any(temporary.iterdir()) and not any(work.iterdir())
+
+
+def test_a_taken_port_and_a_bad_host_are_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with refused(f"^--port: {port} is taken by another program: try --port {port + 1}, or 0 for any$"):
+            serve(port=port)
+    for host in ("192.0.2.1", "no.such.host.invalid", "a b", "x" * 300):
+        with refused(f"^--host: expected an address of this computer, found '{host}'$"):
+            free_port(host, 0)
+    with refused("^--port: expected at most 65535, found 70000$"):
+        AppOptions(port=70000)
+    with refused("^--port: expected at least 0, found -1$"):
+        AppOptions(port=-1)
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with refused(r"^app: needs gradio, which is not installed: pip install prune-crackseg\[web\]$"):
+        serve(port=0)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "LOCALHOST.", "::1", "[::1]"])
+def test_this_computer_has_several_names(host: str) -> None:
+    assert is_local(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "0.0.0.0", "example.org", "localhost.example.org", "127.0.0.1.example.org", "[::1"]
+)
+def test_other_names_are_not_this_computer(host: str) -> None:
+    assert not is_local(host)
+
+
+def test_on_an_open_address_any_name_is_answered() -> None:
+    scope = {"headers": [(b"host", b"example.org")], "path": "/", "method": "GET"}
+
+    async def nothing(*_: Any) -> None: ...
+
+    assert Guard(nothing, "0.0.0.0").verdict(scope) == (200, "")
+    assert Guard(nothing, "127.0.0.1").verdict(scope)[0] == 403
+    posted = {**scope, "path": "/gradio_api/queue/join", "method": "POST"}
+    assert Guard(nothing, "0.0.0.0").verdict(posted)[0] == 411
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/config", "/assets/a.js", "/gradio_api/queue/join", "/gradio_api/file=/tmp/a/b.jpg"]
+)
+def test_what_the_page_needs_is_allowed(path: str) -> None:
+    assert allowed(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/gradio_api/file=/tmp/../etc", "/assets/../x", "/gradio_api/file=a\0", "/file=/etc/passwd"]
+)
+def test_tricks_are_not_allowed(path: str) -> None:
+    assert not allowed(path)
