@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,10 @@ from PIL import Image
 from prune.data.labels import S2DS
 from prune.errors import UserError
 
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a script's background job: commands under test would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 PINNED = ["--amp", "off", "--channels_last", "True"]
