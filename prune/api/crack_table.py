@@ -2,7 +2,6 @@
 
 import html
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prune.api.measures import checked_path
 from prune.errors import UserError
 from prune.report.paper import Picture
 from prune.report.tags import Tag, draw_tags
@@ -91,12 +91,9 @@ class CrackTable:
         Raises:
             TypeError, UserError: for no path, another ending than .csv, and a file that cannot be written.
         """
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"path: expected a path, found {type(path).__name__}")
-        if Path(path).suffix.lower() != ".csv":
-            raise UserError(f"--path: expected a file that ends in .csv, found {path}")
+        file = checked_path(path, ".csv")
         rows = [[_cell(value) for value in self._row(crack).values()] for crack in self.cracks]
-        return write_csv(self.columns, rows, Path(path))
+        return write_csv(self.columns, rows, file)
 
     def draw(self, image: Picture | None = None) -> Picture:
         """A picture with the number and length of every crack, uint8 (H, W, 3), RGB.

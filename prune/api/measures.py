@@ -1,9 +1,11 @@
-"""What is measured on a photograph: all cracks together, areas, and the scale that turns px into mm."""
+"""What is measured on a photograph: all cracks together, areas, the scale that turns px into mm, and where it is written."""
 
 import html
 import math
+import os
 from dataclasses import dataclass
 from numbers import Real
+from pathlib import Path
 
 from prune.errors import UserError
 
@@ -104,3 +106,21 @@ class Area:
     def area_mm2(self) -> float | None:
         """Area in mm², None without a scale."""
         return None if self.mm_per_pixel is None else self.mm_per_pixel**2 * self.area_px
+
+
+def checked_path(path: object, suffix: str, why: str = "") -> Path:
+    """A path that a result is written to.
+
+    Args:
+        path: What was given.
+        suffix: How its name must end.
+        why: What the message says after the suffix.
+
+    Raises:
+        TypeError, UserError: for no path, and for another ending.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path: expected a path, found {type(path).__name__}")
+    if Path(path).suffix.lower() != suffix:
+        raise UserError(f"--path: expected a file that ends in {suffix}{why}, found {path}")
+    return Path(path)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from prune.api.crack_table import CrackTable
-from prune.api.measures import Area, CrackMeasurement, checked_scale
+from prune.api.measures import Area, CrackMeasurement, checked_path, checked_scale
 from prune.api.views import chosen_class
 from prune.data.images import read_image
 from prune.data.labels import ClassSet
@@ -172,11 +172,7 @@ class Prediction:
         Raises:
             TypeError, UserError: for no path, another ending than .png, and a file that cannot be written.
         """
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"path: expected a path, found {type(path).__name__}")
-        if Path(path).suffix.lower() != ".png":
-            raise UserError(f"--path: expected a file that ends in .png, which keeps class ids, found {path}")
-        return save_mask(self.class_map, self.class_set, Path(path))
+        return save_mask(self.class_map, self.class_set, checked_path(path, ".png", ", which keeps class ids"))
 
     def measure(self, mm_per_pixel: float | None = None, class_name: str | None = None) -> CrackMeasurement:
         """Length, width and direction of the cracks, in px, and in mm when the scale is known.

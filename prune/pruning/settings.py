@@ -7,8 +7,6 @@ from prune.errors import UserError
 from prune.options import AMPS, DEVICES, LOSSES, OUTPUT_STRIDES, SWITCH, check, option, parse_amount
 from prune.pruning.criteria import CLASS_BALANCE, IMPORTANCE_TYPES
 
-CRITERIA = ("L1", "L2", "Taylor", "Random")
-"""What a study can compare: magnitude with p = 1 and 2, first-order Taylor, and the control."""
 RUNTIMES = ("pytorch", "onnx", "onnx-int8", "openvino", "openvino-int8", "ncnn")
 """What a pruned network can be timed on."""
 ALLOCATIONS = ("local", "global", "isomorphic", "latency")

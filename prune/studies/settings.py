@@ -6,10 +6,12 @@ from prune.data.settings import CLASS_SETS, PALETTE, PALETTES, DataOptions
 from prune.errors import UserError
 from prune.evaluation.settings import VerdictLimits
 from prune.options import WEIGHTS, check, option
-from prune.pruning.settings import CRITERIA
 from prune.training.settings import DEFAULT_MODEL
 
 EXECUTORS = ("local", "ray")
+
+CRITERIA = ("L1", "L2", "Taylor", "Random")
+"""What ``study DATA NAME`` compares: magnitude with p = 1 and 2, first-order Taylor, and the control; a plan names any."""
 
 
 @dataclass(frozen=True)

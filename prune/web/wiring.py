@@ -175,19 +175,16 @@ def wire(page: gr.Blocks, desk: Desk, parts: dict[str, Any]) -> None:
         event = event(told(do.show, 3), settings, shown, show_progress_on=parts["result"], **public, **how)
         return event.then(told(do.measure, 4), settings, measured, api_visibility="private", show_progress="hidden")
 
+    def recompare(event: Any) -> None:
+        inputs, hidden = [parts["second"], *settings], {"api_visibility": "private", "show_progress": "hidden"}
+        event.then(told(do.compare, 4), inputs, compared, **hidden, **SLOW)
+
     def renew(event: Any, name: str = "") -> None:
         event = redraw(event.then, SLOW, name)
         event = event.then(
             told(do.probability, 1), heat, warm, api_visibility="private", show_progress="hidden", **SLOW
         )
-        event.then(
-            told(do.compare, 4),
-            [parts["second"], *settings],
-            compared,
-            api_visibility="private",
-            show_progress="hidden",
-            **SLOW,
-        )
+        recompare(event)
 
     taken = some("token", "gradcam", "editor", "preview", "mm", "status")
     renew(parts["photo"].upload(told(do.take, 5), some("photo", "token"), taken, api_name="photo", **HIDDEN), "show")
@@ -206,15 +203,7 @@ def wire(page: gr.Blocks, desk: Desk, parts: dict[str, Any]) -> None:
     parts["measure_card"].click(desk.networks.card, [parts["network"]], [parts["card"]], api_name="card", **SLOW)
 
     for name in ("threshold", "classes", "opacity", "palette"):
-        last = redraw(parts[name].input, QUICK)
-        last.then(
-            told(do.compare, 4),
-            [parts["second"], *settings],
-            compared,
-            api_visibility="private",
-            show_progress="hidden",
-            **SLOW,
-        )
+        recompare(redraw(parts[name].input, QUICK))
     parts["mm"].change(told(do.measure, 4), settings, measured, api_name="measure", **QUICK)
     parts["heat_class"].input(told(do.probability, 1), heat, warm, api_name="probability", **SLOW)
     parts["show_gradcam"].click(told(do.gradcam, 1), heat, some("gradcam", "status"), api_name="gradcam", **SLOW)

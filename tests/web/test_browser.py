@@ -13,10 +13,9 @@ import pytest
 from PIL import Image
 
 from prune.data.find_split import find_split
-from prune.web.server import free_port
 from tests.conftest import ROOT
 from tests.web.hand_made import dark_network
-from tests.web.test_server import WAIT, address_of, start
+from tests.web.test_server import served
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
@@ -47,12 +46,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(work: Path) -> Iterator[str]:
-    program = start("--port", free_port("127.0.0.1", 0), work=work)
-    try:
-        yield address_of(program)
-    finally:
-        program.terminate()
-        program.wait(WAIT)
+    yield from served(work)
 
 
 @pytest.fixture(scope="module")
