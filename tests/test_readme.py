@@ -1,29 +1,66 @@
-"""The commands and the Python lines of the README run as they are written; only networks and epochs are made small."""
+"""The commands and the Python lines of README and docs run as they are written; only networks and epochs are made small."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from prune.cli.verbs import options_of
 from tests.conftest import ROOT, TINY, make_data
-from tests.test_docs import README, blocks, words_of
+from tests.test_docs import PAGES, README, blocks, words_of
 
 MADE_BY_MAKE = {"make demo", "make test", "make app"}
 """Command lines that .ci/run and its targets run."""
+NOT_RUN = {
+    "app": "serves until it is stopped: tests/web starts it",
+    "study examples/study.toml": "takes minutes: a plan like it is run by tests/studies",
+    "train data/train": "the recipe of the network that ships: hours",
+    "export tuned": "the same",
+    "prune --pruning_ratio 50 --importance_type Taylor --batches": "the same",
+    "synthesize synthetic": "the same",
+}
+"""Commands of docs that are only parsed here (tests/test_docs.py), by how they begin, with the reason."""
+NAMES = {"DATA": "data/S2DS", "5M": "2M"}
+"""What stands in docs for a name of the reader's own, and a size that suits a larger network."""
+ORDER = ("index.md", "edge.md", "inspector.md")
+"""Pages whose commands make what others take."""
+
+
+def prepare(folder: Path) -> Path:
+    """Put into a folder what README and docs suppose: drawn photographs where they have S2DS, and the scripts."""
+    make_data(folder / "data/S2DS", counts=(8, 4, 4))
+    for script in ROOT.glob("*.py"):
+        (folder / script.name).symlink_to(script)
+    (folder / "photos").symlink_to(folder / "data/S2DS/test/Images")
+    (folder / "bridge.jpg").symlink_to(folder / "data/S2DS/test/Images/000.png")
+    return folder
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with drawn photographs where the README has S2DS, the scripts, and the photograph of a bridge."""
-    make_data(tmp_path / "data/S2DS", counts=(8, 4, 4))
-    for script in ROOT.glob("*.py"):
-        (tmp_path / script.name).symlink_to(script)
-    (tmp_path / "photos").symlink_to(tmp_path / "data/S2DS/test/Images")
-    (tmp_path / "bridge.jpg").symlink_to(tmp_path / "data/S2DS/test/Images/000.png")
+    """A folder of a reader of the README."""
+    return prepare(tmp_path)
+
+
+@pytest.fixture
+def docs_place(tmp_path: Path) -> Path:
+    """A folder of a reader of the docs: own photographs and masks, another data set, and results of ``test.py``."""
+    prepare(tmp_path)
+    test = tmp_path / "data/S2DS/test"
+    for name in ("download", "results/corrections", "data/CRACK500"):
+        shutil.copytree(tmp_path / "data/S2DS" if name != "results/corrections" else test, tmp_path / name)
+    shutil.copytree(test, tmp_path / "data/mine")
+    for name in ("masks", "labels", "predictions"):
+        (tmp_path / name).symlink_to(test / "Labels_grayscale")
     return tmp_path
+
+
+STUDY = ["--epochs", "1", "--finetune_epochs", "1", "--crop_size", "64", "--batch_size", "4", "--workers", "0"]
 
 
 def run(words: list[str], place: Path) -> str:
@@ -40,6 +77,12 @@ def smaller(verb: str, words: list[str]) -> list[str]:
         named = ["--pruned_model", "--load_pretrained_weights", "--recipe"]
         tiny = TINY if not set(named) & set(words) else TINY[2:]
         return [*tiny, "--epochs", "1"]
+    if verb == "study":
+        return [*STUDY, "--networks", "deeplabv3_tiny"]
+    if verb == "networks":
+        return [*STUDY, "--models", "deeplabv3_tiny,hrsegnet_b16"]
+    if verb == "benchmark":
+        return ["--size", "64", "--repeats", "2"]
     if verb == "prune":
         return ["--calibration_batches", "1"] if "--calibration_batches" in words else []
     return ["--min_agreement", "0", "--max_miou_drop", "100", "--max_crack_drop", "100"] if verb == "export" else []
@@ -71,3 +114,30 @@ def test_the_python_lines_of_the_readme_run(place: Path) -> None:
     said = run([sys.executable, "-c", f"{tiny}\nprint(found, found.measure(mm_per_pixel=0.2))"], place)
     assert "px)" in said and "Crack" in said
     assert (place / "small.onnx").is_file()
+
+
+def line_of(words: list[str]) -> list[str]:
+    """A command's words with the reader's own names replaced."""
+    return [NAMES.get(word, word) for word in words]
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_docs_run(docs_place: Path) -> None:
+    pages = sorted((page for page in PAGES if page != README), key=lambda page: page.name)
+    pages.sort(key=lambda page: ORDER.index(page.name) if page.name in ORDER else len(ORDER))
+    ran, left = 0, set()
+    for line in (line for page in pages for block in blocks(page, "sh") for line in block.splitlines()):
+        command = words_of(line)
+        if command is None:
+            continue
+        verb, words = command[0], line_of(command[1])
+        skipped = next((start for start in NOT_RUN if " ".join([verb, *words]).startswith(start)), None)
+        if skipped is not None:
+            left.add(skipped)
+            continue
+        # Pages use the same names for results of other settings.
+        forced = ["--force"] if any(field.name == "force" for field in fields(options_of(verb))) else []
+        run([sys.executable, "-m", "prune", verb, *words, *smaller(verb, words), *forced], docs_place)
+        ran += 1
+    assert ran >= 30
+    assert left == set(NOT_RUN)

@@ -16,7 +16,8 @@ button:focus-visible, input:focus-visible, a:focus-visible, [tabindex]:focus-vis
   outline: 3px solid #d55e00 !important; outline-offset: 2px
 }
 #cracks th, #cracks td, #cracks th * {overflow-wrap: normal !important; word-break: keep-all !important}
-#cracks th {min-width: 86px}
+#cracks th {min-width: 50px}
+#cracks th, #cracks th * {font-size: 12px !important; font-family: var(--font) !important; letter-spacing: 0 !important}
 footer {display: none !important}
 @media (max-width: 640px) {
   .gradio-container {padding: 8px !important}

@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 """Of a clone; a working folder may have its own."""
 CACHE_SECONDS = 3600
 """Copies of pictures that the server made for browsers are removed after so many."""
-COLUMN_WIDTHS: list[str | int] = [70, 105, 135, 155, 120, 100]
+COLUMN_WIDTHS: list[str | int] = [52, 80, 122, 138, 86, 82]
 """px per column of the table of cracks; on a phone it scrolls sideways."""
 HELP = (
     "A photograph of a wall, and what a network finds on it. Everything stays on this computer. "
@@ -163,6 +163,11 @@ def _correction(parts: dict[str, Any]) -> None:
     with gr.Row():
         parts["start_editor"] = gr.Button("Start from the result", elem_id="start_editor", size="sm")
         parts["save"] = gr.Button("Save the corrected pair", elem_id="save", variant="primary", size="sm")
+    with gr.Row(equal_height=False):
+        parts["erased"] = gr.Number(
+            label="Crack to erase, by its number in the table", elem_id="erased", precision=0, minimum=1, value=1
+        )
+        parts["erase"] = gr.Button("Erase this crack", elem_id="erase", size="sm")
     parts["editor"] = gr.ImageEditor(
         label="Mask",
         elem_id="editor",

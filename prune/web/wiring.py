@@ -150,6 +150,13 @@ class Actions:
         started = not token or self.desk.sessions.get(token).edited is not None
         return (gr.skip(), gr.skip()) if started else self.edit(token, *rest)
 
+    def erase(self, token: str, value: Any, number: float | None) -> tuple[Any, ...]:
+        """The editor without a crack; a mistake leaves it as it is."""
+        try:
+            return editing.erase(self.desk, token, value, number), f"Crack {number:g} is erased, not saved yet"
+        except UserError as error:
+            return gr.skip(), sentence(error)
+
     def save(self, token: str, value: Any) -> tuple[str]:
         """The corrected pair on disk."""
         file = editing.save(self.desk, token, value)
@@ -214,6 +221,8 @@ def wire(page: gr.Blocks, desk: Desk, parts: dict[str, Any]) -> None:
     editor = some("editor", "saved")
     parts["correct_tab"].select(told(do.edit_once, 1), settings, editor, api_visibility="private")
     parts["start_editor"].click(told(do.edit, 1), settings, editor, api_name="edit")
+    erased = some("token", "editor", "erased")
+    parts["erase"].click(do.erase, erased, editor, api_name="erase", **HIDDEN)
     parts["save"].click(told(do.save, 0), some("token", "editor"), [parts["saved"]], api_name="save")
 
 

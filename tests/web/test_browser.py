@@ -10,9 +10,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from prune.data.find_split import find_split
+from prune.data.labels import CRACK
+from prune.models.checkpoint import Network, save_checkpoint
+from prune.models.unet import UNet
 from tests.conftest import ROOT
 from tests.web.hand_made import dark_network
 from tests.web.test_server import served
@@ -41,6 +45,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "results/models/broken.pth").write_bytes(b"no network")
     dark_network(folder / "results/exports/first.onnx")
     dark_network(folder / "results/exports/second.onnx", below=60)
+    torch.manual_seed(0)
+    save_checkpoint(Network(UNet(2, widths=(4, 4, 8, 8, 8)).eval(), "unet", CRACK), folder / "results/models/unet.pth")
     return folder
 
 
@@ -155,6 +161,51 @@ def test_the_probability_is_drawn(page: Any) -> None:
 
 
 @pytest.mark.slow
+def test_a_checkpoint_shows_its_card_and_where_it_looks(page: Any) -> None:
+    upload(page, EXAMPLE)
+    result(page)
+    page.locator("#network input").click()
+    page.get_by_role("option", name="unet.pth").click()
+    page.get_by_role("button", name="About this network").click()
+    page.locator("#show_card").click()
+    says(page, "#card", "MACs")
+    tab(page, "Grad-CAM")
+    page.locator("#show_gradcam").click()
+    page.locator("#gradcam img").wait_for()
+
+
+@pytest.mark.slow
+def test_a_number_gives_millimeters(page: Any) -> None:
+    upload(page, EXAMPLE)
+    result(page)
+    page.get_by_role("button", name="Scale").click()
+    page.locator("#mm input").fill("0.5")
+    says(page, "#cracks", "mm")
+
+
+@pytest.mark.slow
+def test_photographs_of_unusual_kinds_are_shown(page: Any, tmp_path: Path) -> None:
+    picture = Image.open(EXAMPLE)
+    deep = np.asarray(picture.convert("L")).astype(np.uint16) * 257
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    picture.convert("CMYK").save(tmp_path / "print.jpg")
+    picture.save(tmp_path / "moving.gif", save_all=True, append_images=[picture.rotate(90)])
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    picture.save(tmp_path / "turned.jpg", exif=turned)
+    for name, note in {
+        "deep.png": "16 bits per pixel",
+        "print.jpg": "CMYK",
+        "moving.gif": "nly the first of 2 pictures",
+        "turned.jpg": "turned upright",
+    }.items():
+        upload(page, tmp_path / name)
+        result(page)
+        says(page, "#status", note)
+        page.reload()
+
+
+@pytest.mark.slow
 def test_two_clicks_on_a_known_length_give_millimeters(page: Any) -> None:
     upload(page, EXAMPLE)
     result(page)
@@ -217,6 +268,22 @@ def test_a_correction_is_painted_and_saved(page: Any, work: Path, tmp_path: Path
     label = split.read_label(pair)
     assert label.shape == (300, 400) and set(np.unique(label)) == {0, 6} and 100 < (label == 6).sum() < 20_000
     assert (split.read_image(pair) == 160).all()
+
+
+@pytest.mark.slow
+def test_a_crack_is_erased_by_keyboard(page: Any) -> None:
+    upload(page, EXAMPLE)
+    result(page)
+    tab(page, "Correct")
+    page.locator("#editor canvas").first.wait_for()
+    page.locator("#start_editor").click()
+    page.wait_for_timeout(3000)
+    page.locator("#erased input").fill("999")
+    page.locator("#erase").press("Enter")
+    says(page, "#saved", "Expected a number from 1 to")
+    page.locator("#erased input").fill("1")
+    page.locator("#erase").press("Enter")
+    says(page, "#saved", "Crack 1 is erased")
 
 
 @pytest.mark.slow

@@ -15,8 +15,9 @@ from prune.models.unet import UNet
 from prune.web import networks as module
 from prune.web.compare import compare
 from prune.web.desk import NO_CRACKS, Desk, Look, legend_html
-from prune.web.editing import edit, save
+from prune.web.editing import edit, erase, save
 from prune.web.networks import Networks, listed
+from prune.web.pictures import mask_layer
 from tests.conftest import refused
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "branches.jpg"
@@ -186,6 +187,21 @@ def test_an_unchanged_mask_is_saved_as_it_was_found(desk: Desk, token: str, tmp_
         save(desk, token, None)
     file = save(desk, token, edit(desk, token, "a.pth", Look()))
     assert (read_mask(file) == desk.class_map(desk.sessions.get(token), desk.networks.open("a.pth"), Look())).all()
+
+
+def test_a_crack_is_erased_by_its_number(desk: Desk, token: str, tmp_path: Path) -> None:
+    desk.work = tmp_path
+    with refused("^expected a mask in the editor, found none"):
+        erase(desk, token, None, 1)
+    value = edit(desk, token, "a.pth", Look())
+    visit, crack = desk.sessions.get(token), S2DS.classes.index("Crack")
+    visit.edited = (np.zeros_like(visit.edited[0]), "a.pth")
+    visit.edited[0][20:23, 10:200] = visit.edited[0][60:63, 10:100] = crack
+    layer = mask_layer(visit.edited[0], S2DS.recolored("standard", on_photograph=True))
+    with refused("^expected a number from 1 to 2, found 3$"):
+        erase(desk, token, value | {"layers": [layer]}, 3)
+    saved = read_mask(save(desk, token, erase(desk, token, value | {"layers": [layer]}, 2)))
+    assert (saved[20:23, 10:200] == crack).all() and not saved[60:63].any()
 
 
 def test_names_of_classes_are_no_html() -> None:
