@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup app demo models-demo test test-all lint docs bench bench-networks clean
+.PHONY: setup app demo models-demo test test-all fuzz lint docs bench bench-networks clean
 
 setup: $(INSTALLED)
 
@@ -33,6 +33,11 @@ test: setup
 
 test-all: setup
 	@$(BIN)/python -m pytest -q -m "slow or not slow"
+
+# Damaged files of every format; it goes on where it was stopped: make fuzz CASES=10000
+CASES ?= 10000
+fuzz: setup
+	@$(BIN)/python -m tests.fuzz.campaign --cases $(CASES)
 
 lint: setup
 	@$(BIN)/python -m ruff check .

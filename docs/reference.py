@@ -12,7 +12,8 @@ from typing import Any
 from prune.cli.verbs import VERBS, options_of
 from prune.options import add_arguments
 
-FUNCTIONS = ("load", "train", "prune", "evaluate", "export", "predict", "compare", "score", "dataset", "synthesize")
+FUNCTIONS = ("load", "train", "prune", "evaluate", "export", "predict")
+FUNCTIONS += ("survey", "compare", "score", "dataset", "synthesize")
 """The public functions, in the order a user meets them; ``prune.api`` has a module for each."""
 
 
@@ -56,8 +57,12 @@ def functions() -> str:
     from prune.api.measures import Area, CrackMeasurement
     from prune.api.prediction import Prediction
     from prune.inspection.cracks import Crack, Segment
+    from prune.inspection.findings import Findings
+    from prune.inspection.records import CrackRecord, PhotoRecord
+    from prune.inspection.survey_result import SurveyResult
 
-    follows = {Prediction: [CrackMeasurement, CrackTable, Crack, Segment, Area]}
+    follows: dict[type, list[type]] = {Prediction: [CrackMeasurement, CrackTable, Crack, Segment, Area]}
+    follows[SurveyResult] = [Findings, PhotoRecord, CrackRecord]
     parts: list[str] = []
     told: dict[type, None] = {}
     for name in FUNCTIONS:

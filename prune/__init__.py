@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from prune.api.predict import predict
     from prune.api.prune import prune
     from prune.api.score import score
+    from prune.api.survey import survey
     from prune.api.synthesize import synthesize
     from prune.api.train import train
     from prune.studies.run import study
@@ -49,6 +50,7 @@ __all__ = [
     "prune",
     "score",
     "study",
+    "survey",
     "synthesize",
     "train",
 ]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 FLAG = re.compile(r"(?<![\w-])--(?=[a-z])")
 """The dashes that make an argument's name a flag of the command line."""
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that move a terminal's cursor, change its colors or title, turn its text around, or are none."""
 
 
 class UserError(Exception):
@@ -38,6 +40,14 @@ class PartlyDone(UserError):
     exit_code = 1
 
 
+def printable(text: str) -> str:
+    """A text as it may be printed: characters that a terminal would obey are spelled out.
+
+    Names of files and classes come from strangers.
+    """
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an exception's message, at most 160 characters, or its type when it has no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
@@ -51,9 +61,9 @@ def run(main: Callable[[], object]) -> int:
     try:
         main()
     except UserError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        print(f"error: {printable(error.message)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as interrupt:
-        print(str(interrupt) or "interrupted", file=sys.stderr)
+        print(printable(str(interrupt)) or "interrupted", file=sys.stderr)
         return 130
     return 0

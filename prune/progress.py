@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from prune.errors import printable
+
 Item = TypeVar("Item")
 _shown = False
 
@@ -38,13 +40,13 @@ def shown() -> bool:
 def say(label: str, text: object) -> None:
     """Print ``label`` and ``text`` as one line, when shown; an empty label continues the line before."""
     if _shown:
-        print(f"{label:8} {text}".rstrip(), flush=True)
+        print(printable(f"{label:8} {text}".rstrip()), flush=True)
 
 
 def tell(text: str) -> None:
     """Print ``text`` as it is, when shown."""
     if _shown:
-        print(text, flush=True)
+        print(printable(text), flush=True)
 
 
 def progress(items: Iterable[Item], label: str, unit: str = "image", total: int | None = None) -> Iterable[Item]:
@@ -84,7 +86,7 @@ class Bar:
     def write(self, text: str) -> None:
         """Print a line above the bar, when anything is shown."""
         if self._bar is not None:
-            self._bar.write(text)
+            self._bar.write(printable(text))
         else:
             tell(text)
 

@@ -10,6 +10,8 @@ from typing import Any
 from prune.files import write_text
 
 Row = Sequence[Any]
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What makes a spreadsheet compute a cell of a CSV file."""
 
 
 def _texts(rows: Sequence[Row]) -> list[list[str]]:
@@ -90,6 +92,14 @@ def data_frame(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 def _is_text(value: Any) -> bool:
     return value is not None and not isinstance(value, (int, float))
+
+
+def harmless(text: str) -> str:
+    """Text from outside, such as a file's name, that no spreadsheet takes for a formula: an apostrophe goes before it.
+
+    A cell that begins with one of ``FORMULA_STARTS`` would be computed when the CSV file is opened.
+    """
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def write_csv(header: Sequence[str], rows: Sequence[Row], path: Path) -> Path:

@@ -72,7 +72,7 @@ def test_every_command_line_is_one_that_its_verb_takes(page: str, line: str) -> 
 
 
 def test_every_flag_in_the_text_is_one() -> None:
-    known = {"--help", "--version", "--index-url", "--nproc_per_node"}
+    known = {"--help", "--version", "--index-url", "--no-deps", "--nproc_per_node"}
     for verb in VERBS:
         for field in fields(options_of(verb)):
             if "help" in field.metadata:
@@ -80,7 +80,7 @@ def test_every_flag_in_the_text_is_one() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         text = re.sub(r"^```text\n.*?^```$|`ray start[^`]*`", "", text, flags=re.M | re.S)  # of other programs
-        found = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*\w", text))
+        found = set(re.findall(r"(?<![\w-])--[a-z][\w-]*\w", text))
         assert found <= known, f"{page.name}: {found - known}"
 
 

@@ -7,6 +7,7 @@ from contextlib import redirect_stderr
 import pytest
 
 from prune import progress
+from prune.errors import UserError, run
 
 
 class Terminal(io.StringIO):
@@ -52,3 +53,18 @@ def test_it_works_without_tqdm(screen: io.StringIO, monkeypatch: pytest.MonkeyPa
     progress.show()
     work(screen)
     assert screen.getvalue() == ""
+
+
+def test_names_from_strangers_do_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.shown_or_not(True):
+        progress.say("image", "\x1b]0;title\x07\x1b[31mred\u202egpj.exe \udcff é\tß")
+        progress.tell("two\nlines\r")
+    assert capsys.readouterr().out == (
+        "image    \\x1b]0;title\\x07\\x1b[31mred\\u202egpj.exe \\udcff é\tß\ntwo\nlines\\r\n"
+    )
+    assert run(progress_fails) == 2
+    assert capsys.readouterr().err == "error: \\x1b[2J.png: expected a photograph\n"
+
+
+def progress_fails() -> None:
+    raise UserError("\x1b[2J.png: expected a photograph")

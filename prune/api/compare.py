@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from prune.evaluation.settings import CompareSettings
 from prune.options import settings_from, with_settings
 from prune.report.comparison_result import CompareResult
 from prune.report.evaluation_result import EvaluationResult, check_workbook
+from prune.shapes import load_json
 
 AnyEvaluation = str | Path | EvaluationResult
 """The .json file of an evaluation (or the workbook beside it), or the evaluation itself."""
@@ -74,8 +74,5 @@ def _read(argument: str, evaluation: object, contents: dict[str, Any]) -> str:
     file = Path(evaluation)
     file = existing_file(argument, file.with_suffix(".json") if file.suffix == ".xlsx" else file)
     name = next((name for name in contents if Path(name).resolve() == file.resolve()), str(file))
-    try:
-        contents[name] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: expected the JSON of an evaluation, found: {error}") from error
+    contents[name] = load_json(file, "the JSON of an evaluation")
     return name

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, overload
 
+from prune.api.crack_errors import crack_errors, store_errors
 from prune.api.error_sheet import error_sheet
 from prune.api.inputs import AnyModel, Data, class_set, opened_data, opened_model
 from prune.api.score import with_scale
@@ -116,6 +117,11 @@ def evaluate(
         timed = measure_latencies(predictors, chosen)
         for predictor, file, latency in zip(predictors, workbooks, timed, strict=True):
             content = evaluate_network(predictor, test_set, chosen, timed=latency, arguments=asked)
+            if chosen.crack_errors != "off":
+                found = crack_errors(predictor, split)
+                content["crack_errors"] = found.to_json()
+                if chosen.crack_errors == "store":
+                    store_errors(predictor.card.file, found)
             result = EvaluationResult(content)
             results.append(result.save(file) if file else result)
             if file and chosen.figures:

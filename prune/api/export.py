@@ -5,19 +5,20 @@ import html
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from prune.api.inputs import AnyModel, Data, existing_file, opened_data, opened_network
+from prune.api.export_writer import AnyData, LabeledImages, Writer
+from prune.api.inputs import AnyModel, existing_file, opened_network
 from prune.data.labels import ClassSet
 from prune.data.split import Split
-from prune.deployment.calibration import calibration_batches
-from prune.deployment.export import export as write_export
+from prune.deployment.deepness import check_deepness, make_deepness
 from prune.deployment.export import private_folder, tensorrt_hint
+from prune.deployment.means import described
 from prune.deployment.parity import (
     Gate,
     Parity,
@@ -25,10 +26,9 @@ from prune.deployment.parity import (
     labeled_samples,
     reference_predictor,
     require_passed,
-    validator,
 )
 from prune.deployment.settings import FORMATS, ExportSettings, fixed_size, runtime_of
-from prune.deployment.target import Batches, ExportTarget
+from prune.deployment.target import ExportTarget
 from prune.errors import UserError
 from prune.files import check_writable, file_mib, write_json
 from prune.hardware import machine_facts, versions
@@ -37,11 +37,9 @@ from prune.inference.metadata import checked_notes
 from prune.models.checkpoint import Network, new_stage
 from prune.models.output_stride import set_output_stride
 from prune.options import settings_from, with_settings
-from prune.progress import progress, say
+from prune.progress import progress
 from prune.tables import text_table
 
-AnyData = Data | Mapping[str, Split]
-"""A data folder, a split, or a split for each role (train, val, test)."""
 Notes = str | os.PathLike[str] | Mapping[str, str | Sequence[str]]
 """Headings with a text or a list of texts, or a JSON file of them."""
 SCORES = {"miou": "mIoU", "crack_iou": "crack IoU", "crack_lt_iou_4": "crack ltIoU@4"}
@@ -58,6 +56,7 @@ class ExportResult(os.PathLike[str]):
         parity: How it compares with the network, None = it was not compared.
         gates: The conditions it has met, and those that these images cannot judge.
         hint: What to do next, empty = nothing to say.
+        means: How INT8 was made: an entry of ``prune.deployment.settings.INT8_MEANS``, or ``qat``; empty = it is not INT8.
     """
 
     file: Path
@@ -65,6 +64,7 @@ class ExportResult(os.PathLike[str]):
     parity: Parity | None = None
     gates: tuple[Gate, ...] = ()
     hint: str = ""
+    means: str = ""
 
     def __fspath__(self) -> str:
         return str(self.file)
@@ -87,7 +87,8 @@ class ExportResult(os.PathLike[str]):
     def __str__(self) -> str:
         table = [text_table(["on the same images", "checkpoint", "file"], self.rows())] if self.parity else []
         unjudged = [f"WARNING  {gate}" for gate in self.gates if not gate.judged]
-        files = [f"file     {self.file} ({file_mib(self.file):.1f} MiB)"]
+        files = [f"int8     {self.means}"] if self.means else []
+        files += [f"file     {self.file} ({file_mib(self.file):.1f} MiB)"]
         files += [f"report   {self.report}"] if self.report else []
         return "\n".join([*table, self.agreement(), *unjudged, *files, *([self.hint] if self.hint else [])])
 
@@ -115,7 +116,8 @@ def _target(file: Path, to: str | None, size: object, settings: ExportSettings) 
     if not file.name.endswith(FORMATS[runtime][0]):
         raise UserError(f"--file: expected a file name ending in {FORMATS[runtime][0]}, found {str(file)!r}")
     drop = None if settings.max_drop is None else settings.max_drop / 100
-    return ExportTarget(runtime, settings.precision, fixed_size("size", size), settings.argmax, drop)
+    means = "minmax" if settings.int8_means == "auto" else settings.int8_means
+    return ExportTarget(runtime, settings.precision, fixed_size("size", size), settings.argmax, drop, means=means)
 
 
 def read_notes(notes: Notes | None) -> dict[str, tuple[str, ...]]:
@@ -134,36 +136,6 @@ def read_notes(notes: Notes | None) -> dict[str, tuple[str, ...]]:
         raise UserError(f"--notes: {place}expected a JSON object of headings with texts: {error}") from error
 
 
-@dataclass(frozen=True)
-class _Images:
-    """Where the labeled images of every role come from."""
-
-    data: AnyData | None
-    network: Network
-    settings: ExportSettings
-
-    def __call__(self, role: str, purpose: str) -> Split:
-        """The labeled images of a role.
-
-        Raises:
-            UserError: when none are named; ``purpose`` says what they are for.
-        """
-        named = self.data.get(role) if isinstance(self.data, Mapping) else self.data
-        if named is None:
-            raise UserError(f"--data: expected labeled photographs {purpose}, found none: name a data folder")
-        return opened_data("data", named, role, self.network.classes, self.settings)
-
-
-def _calibration(images: _Images, target: ExportTarget, settings: ExportSettings) -> Batches:
-    """What INT8 is calibrated with; nothing for other numbers."""
-    if target.precision != "int8":
-        return []
-    train, preprocessing = images("train", "to calibrate int8 with"), images.network.preprocessing
-    batches = calibration_batches(train, preprocessing, target.size, settings.calibration_images)
-    say("int8", f"calibrated with {len(batches)} photographs of {train.folder}")
-    return batches
-
-
 @with_settings(ExportSettings)
 def export(
     model: AnyModel,
@@ -173,6 +145,7 @@ def export(
     size: int | tuple[int, int] | None = None,
     data: AnyData | None = None,
     parity: bool = True,
+    teacher: AnyModel | None = None,
     classes: str | Sequence[str] | ClassSet | None = None,
     factory: object = None,
     notes: Notes | None = None,
@@ -191,6 +164,7 @@ def export(
         data: Data folder or split: its training images calibrate INT8, its test images check the file; or a split
             for each of ``train``, ``val`` (for ``max_drop``) and ``test``.
         parity: Whether to compare the file with the network; False needs no data but for int8.
+        teacher: With ``qat_epochs``: network of the same classes to learn from besides the labels; None = ``model`` itself.
         classes: What the outputs of a ``torch.nn.Module`` mean: s2ds, crack, a list of names, or a class set.
         factory: What builds a network from outside this project: the ``package.module:function`` its checkpoint names.
         notes: Notes to store in the file (data, license, scores, known failures): headings with a text or
@@ -211,23 +185,27 @@ def export(
         raise TypeError(f"parity: expected True or False, found {parity!r}")
     path = Path(file)
     target = replace(_target(path, to, size, chosen), notes=read_notes(notes))
+    if teacher is not None and not chosen.qat_epochs:
+        raise UserError("--teacher: expected --qat_epochs, the training it teaches, found none")
+    if chosen.purpose == "deepness":
+        check_deepness(target)
     opened = opened_network("model", model, classes=classes, factory=factory, trust_pickle=chosen.trust_pickle)
     network = copy.deepcopy(opened)  # comparing moves it
     if chosen.output_stride is not None:
         set_output_stride(network.model, chosen.output_stride)
         network.lineage = [*network.lineage, new_stage("stride", {"output_stride": chosen.output_stride}, {})]
     check_writable(path.parent)
-    images = _Images(data, network, chosen)
+    images = LabeledImages(data, network, chosen)
     reference = reference_predictor(network, target.size)
     purpose = "to compare the file with the network on (or parity=False)"
     test = images("test", purpose) if parity else None
-    batches = _calibration(images, target, chosen)
-    validate: Callable[[Any], float] | None = None
-    if target.max_drop is not None:
-        validate = validator(reference, images("val", "to score candidates for max_drop on"))
+    learned = None if teacher is None else opened_network("teacher", teacher, trust_pickle=chosen.trust_pickle)
+    writer = Writer(network, target, chosen, images, reference, learned)
+    writer.prepare()
     with private_folder(path) as partial:
-        written = write_export(network, target, partial / path.name, batches=batches, validate=validate)
-        result = ExportResult(path, hint=tensorrt_hint(path, target))
+        written = partial / path.name
+        writer.write(written)
+        result = ExportResult(path, hint=tensorrt_hint(path, target), means=writer.means)
         if test is not None:
             exported = load_predictor(written, threads=chosen.threads)
             number = min(chosen.parity_images or len(test.pairs), len(test.pairs))
@@ -235,8 +213,15 @@ def export(
             found = compare(reference, exported, samples, logits=not target.argmax)
             gates = tuple(found.gates(chosen.agreement, chosen.max_miou_drop, chosen.max_crack_drop))
             result = replace(result, parity=found, gates=gates, report=path.with_name(f"{path.name}.json"))
-            facts = {"mib": file_mib(written), "arguments": _arguments(network, path, target, chosen, data)}
+            facts: dict[str, Any] = {
+                "mib": file_mib(written),
+                "arguments": _arguments(network, path, target, chosen, data),
+            }
+            facts["arguments"]["teacher"] = None if learned is None else str(learned.file or learned.architecture)
+            facts["int8"] = {"means": writer.means, "tried": {name: described(m) for name, m in writer.tried.items()}}
             _judge(result, network, facts | {"seconds": round(time.perf_counter() - start, 1)})
+        if chosen.purpose == "deepness":
+            make_deepness(written, network.classes, network.preprocessing, chosen.mm_per_pixel)
         for part in sorted(partial.iterdir()):
             part.replace(path.parent / part.name)
     return result
@@ -268,6 +253,7 @@ def _judge(result: ExportResult, network: Network, facts: Mapping[str, Any]) -> 
         "file": str(result.file),
         "checkpoint": str(network.file),
         "mib": facts["mib"],
+        "int8": facts["int8"],
         "parity": result.parity.to_json(),
         "gates": [asdict(gate) | {"judged": gate.judged, "passed": gate.passed} for gate in gates],
         "judged": all(gate.judged for gate in gates),

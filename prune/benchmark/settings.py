@@ -13,6 +13,7 @@ SUITES = (
     "measuring",
     "deploy",
     "folder",
+    "survey",
     "page",
     "networks",
     "studies",

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from prune.benchmark.deploy import deploy
+from prune.benchmark.distillation_speed import distillation_speed
 from prune.benchmark.figures import Figure, run_measured, scoring_speed
 from prune.benchmark.folder_speed import folder_speed
 from prune.benchmark.machine import measured_machine, stored_rows
 from prune.benchmark.measuring import measuring
 from prune.benchmark.networks import networks_speed
 from prune.benchmark.settings import SuiteSettings
+from prune.benchmark.survey_speed import survey_speed
 from prune.benchmark.training_speed import TrainingSpeed, training_speed
 from prune.data.labels import S2DS
 from prune.files import check_writable, write_json
@@ -110,13 +112,15 @@ def _measured(settings: SuiteSettings, output: Path, machine: dict[str, Any]) ->
         with tempfile.TemporaryDirectory() as name:
             synthesize(Path(name), LOADED_IMAGES, LOADED_SIZE, 0)
             loops = TrainingSpeed(settings.crop_size, settings.batch_size, settings.repeats, settings.compiled)
-            figures += training_speed(Path(name), loops)
+            figures += training_speed(Path(name), loops) + distillation_speed(loops)
     if settings.suite in ("all", "scores"):
         figures += scoring_speed(settings.score_size, settings.score_repeats)
     if settings.suite in ("all", "measuring"):
         figures += measuring()
     if settings.suite in ("all", "folder"):
         figures += folder_speed()
+    if settings.suite in ("all", "survey"):
+        figures += survey_speed()
     if settings.suite in ("all", "deploy"):
         figures += deploy(output.with_name("deploy.json"), settings.size, settings.passes, machine)
     if settings.suite == "studies":

@@ -18,6 +18,7 @@ from prune.errors import first_line
 from prune.inference.latency import time_in_turns
 from prune.models import all_logits, build_model
 from prune.number_format import REFERENCE, NumberFormat, measured_speeds, number_format
+from prune.training.distillation import Distillation
 from prune.training.losses import make_loss
 from prune.training.settings import TrainSettings
 from prune.training.step import TrainingStep, make_optimizer, train_one_epoch
@@ -116,10 +117,17 @@ def textbook_step(model: nn.Module, batch: Batch, numbers: NumberFormat) -> Step
     return step
 
 
-def own_step(model: nn.Module, batch: Batch, numbers: NumberFormat, config: TrainSettings) -> Step:
-    """A step of ``train.py`` itself, with the settings of ``config`` (see ``textbook_step``)."""
-    step = TrainingStep(model, make_loss(config.loss), CPU, numbers, config.aux_weight)
-    optimizer, scaler = make_optimizer(model, config), torch.amp.GradScaler("cpu", enabled=False)
+def own_step(
+    model: nn.Module,
+    batch: Batch,
+    numbers: NumberFormat,
+    config: TrainSettings,
+    distillation: Distillation | None = None,
+) -> Step:
+    """A step of ``train.py`` itself, with the settings of ``config`` (see ``textbook_step``) and perhaps a teacher."""
+    step = TrainingStep(model, make_loss(config.loss), CPU, numbers, config.aux_weight, distillation)
+    optimizer = make_optimizer(model, config, step.projection)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
     return lambda: train_one_epoch(step, [batch], optimizer, scaler, config, lambda number, loss: None)
 
 
@@ -167,12 +175,17 @@ def _with_compiled(loops: dict[str, Step], model: nn.Module, batch: Batch) -> tu
     return {**loops, COMPILED: step}, f"compiled is {fastest}, compiling took {time.perf_counter() - start:.0f} s"
 
 
+def random_batch(settings: TrainingSpeed) -> Batch:
+    """Images and labels of noise; values do not change how long a step takes."""
+    generator = torch.Generator().manual_seed(0)
+    shape = settings.batch_size, settings.crop_size, settings.crop_size
+    images = torch.randn(shape[0], 3, *shape[1:], generator=generator)
+    return images, torch.randint(0, CLASSES, shape, generator=generator)
+
+
 def step_times(name: str, settings: TrainingSpeed) -> StepTimes:
     """Time the training steps of a network with random weights on the CPU."""
-    generator = torch.Generator().manual_seed(0)
-    side = settings.crop_size
-    images = torch.randn(settings.batch_size, 3, side, side, generator=generator)
-    batch = images, torch.randint(0, CLASSES, (settings.batch_size, side, side), generator=generator)
+    batch = random_batch(settings)
     loops, model, notes = _loops(name, batch)
     if settings.compiled:
         loops, note = _with_compiled(loops, model, batch)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from prune.cli.study import StudyOptions
 from prune.cli.verbs import call, run_command
-from prune.files import FIGURES, METRICS
+from prune.files import FIGURES
 from prune.options import with_defaults
 
 DemoOptions = with_defaults(
@@ -14,6 +14,7 @@ DemoOptions = with_defaults(
     data="data/demo",
     name="demo",
     criteria="Taylor",
+    controls=False,
     epochs=6,
     finetune_epochs=18,
     batch_size=4,
@@ -31,8 +32,7 @@ DemoOptions = with_defaults(
 
 def run(options: StudyOptions) -> None:
     """Generate the data, run the study, draw the figures, print the table and where the files are."""
-    from prune.cli import defaults
-    from prune.studies.study import study
+    from prune.cli import defaults, study
 
     start, data = time.perf_counter(), defaults.DEMO_DATA
     if data.is_dir():
@@ -41,15 +41,14 @@ def run(options: StudyOptions) -> None:
         drawn = f"--images {defaults.DEMO_IMAGES} --size {defaults.DEMO_SIZE} --seed {defaults.DEMO_SEED}"
         print(f"$ python -m prune synthesize {data} {drawn}")
     defaults.draw_demo_data(data)
-    result = study(options, run_command)
+    study.run(options)
     tuned = f"{options.name}_taylor_finetuned"
     for mode in ("side_by_side", "overlay", "errors", "save_mask"):
         words = ["--state_dict", tuned, "--image", f"{data}/test/Images", "--mode", mode, "--save_figure"]
         words += [] if options.palette == "standard" else ["--palette", options.palette]
         print(f"\n$ python inference.py {' '.join(words)}")
         run_command("inference.py", words)
-    print(result)
-    print(f"workbook {METRICS / f'{tuned}.xlsx'}\nfigures  {FIGURES}\n{(time.perf_counter() - start) / 60:.1f} minutes")
+    print(f"figures  {FIGURES}\n{(time.perf_counter() - start) / 60:.1f} minutes")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prune.cli.outputs import FORCE, require_same_settings, stored_result
 from prune.cli.verbs import call
@@ -38,7 +38,12 @@ class ExportOptions(ExportSettings):
         metavar="DIR",
     )
     output: str | None = option(
-        None, "file to write; default: results/exports/<model>[_<precision>].<suffix>", metavar="FILE"
+        None, "file to write; default: results/exports/<model>[_<precision>][_deepness].<suffix>", metavar="FILE"
+    )
+    teacher: str | None = option(
+        None,
+        "with --qat_epochs: network of the same classes to learn from; default: the checkpoint itself",
+        metavar="FILE",
     )
     notes: str | None = option(
         None,
@@ -73,7 +78,8 @@ def _output(options: ExportOptions, network: Network) -> Path:
     from prune.files import EXPORTS
 
     stem = network.file.stem if network.file else network.architecture
-    return EXPORTS / f"{stem}{'' if options.precision == 'fp32' else f'_{options.precision}'}{suffix}"
+    parts = [stem, *([] if options.precision == "fp32" else [options.precision]), *filter(None, [options.purpose])]
+    return EXPORTS / f"{'_'.join(parts)}{suffix}"
 
 
 def _splits(options: ExportOptions, network: Network) -> dict[str, Split]:
@@ -83,7 +89,7 @@ def _splits(options: ExportOptions, network: Network) -> dict[str, Split]:
     roles = [
         "test",
         *(["train"] if options.precision == "int8" else []),
-        *(["val"] if options.max_drop is not None else []),
+        *(["val"] if options.max_drop is not None or options.qat_epochs else []),
     ]
     return {role: open_lineage_split(options, options.data, role, network, "--data") for role in roles}
 
@@ -97,21 +103,25 @@ def run(options: ExportOptions) -> None:
     from prune.models.checkpoint import load_checkpoint, newest_model
 
     set_threads(options.threads)
-    ExportTarget(options.to, options.precision, options.fixed_size, options.argmax)  # checked before anything is read
+    # Checked before anything is read.
+    means = "minmax" if options.int8_means == "auto" else options.int8_means
+    ExportTarget(options.to, options.precision, options.fixed_size, options.argmax, means=means)
     named = find_model(options.checkpoint) if options.checkpoint else newest_model()
+    teacher = find_model(options.teacher) if options.teacher else None
     network = load_checkpoint(named, options.trust_pickle, options.factory)
     file = _output(options, network)
     check_writable(file.parent)
     if not options.force:
         report = file.with_name(f"{file.name}.json")
         content = stored_result(report)
-        now = asdict(options) | {"checkpoint": str(network.file)}
+        now = asdict(options) | {"checkpoint": str(network.file), "teacher": str(teacher) if teacher else None}
         if content and file.exists():  # of an export that failed only the report is there
             require_same_settings(report, content.get("arguments"), now, "--output", but=("data", "size"))
     print(f"model    {network.file}")
     splits = _splits(options, network)
     settings = fields_of(ExportSettings, options)
-    print(export(network, file, to=options.to, size=options.fixed_size, data=splits, notes=options.notes, **settings))
+    places: dict[str, Any] = {"to": options.to, "size": options.fixed_size, "data": splits, "notes": options.notes}
+    print(export(network, file, teacher=teacher, **places, **settings))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,7 +10,19 @@ from prune.errors import UserError
 FORCE = "replace an earlier result made with other settings"
 """Help of the flag ``--force``."""
 FREE = frozenset(
-    ("cache", "device", "factory", "figures", "force", "legend", "networks", "output", "palette", "threads")
+    (
+        "cache",
+        "crack_errors",
+        "device",
+        "factory",
+        "figures",
+        "force",
+        "legend",
+        "networks",
+        "output",
+        "palette",
+        "threads",
+    )
 ) | {"trust_pickle", "workers"}
 """Settings that may differ between two runs of one result."""
 

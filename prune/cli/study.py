@@ -1,11 +1,11 @@
-"""``python -m prune study``: a plan of networks, criteria, ratios and seeds, with controls; or, as before, one data folder."""
+"""``python -m prune study``: a plan of networks, criteria, ratios and seeds, with controls; or flags that say the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from prune.cli.verbs import call, run_command
+from prune.cli.verbs import call
 from prune.errors import PartlyDone, UserError
 from prune.options import fields_of, option
 from prune.studies.plan import KEEP
@@ -23,7 +23,7 @@ AXES = (
     "seeds",
     "smaller",
 )
-"""Flags that are lists of a plan; one of them, or a plan file, makes a study of trials."""
+"""Flags that are lists of a plan."""
 OF_PLAN = {
     "train": ("weights", "epochs", "batch_size", "crop_size", "class_weights", "lr", "workers", "cache"),
     "prune": ("crop_size", "class_weights"),
@@ -41,6 +41,8 @@ KEYS = (
     "keep_miou",
     "lose_crack",
     "keep",
+    "controls",
+    "untuned",
 )
 
 
@@ -63,26 +65,31 @@ class StudyOptions(RunSettings, StudySettings):
     runtimes: str = option("", "what latency is measured on: pytorch,onnx,onnx-int8,…", metavar="NAME,NAME")
     seeds: str = option("", "whole repetitions: 0,1,2,3,4", metavar="INT,INT")
     smaller: str = option("", "networks of about equal MACs, trained with the total budget", metavar="NAME,NAME")
+    controls: bool = option(True, "compute Random and the pruned widths trained from scratch")
+    untuned: bool = option(
+        False, "score networks directly after pruning too; DATA with none of the lists above: always"
+    )
     keep: str = option("all", "checkpoints that stay; best: dense ones and those on a Pareto front", choices=KEEP)
     report_only: bool = option(False, "make table, charts and report again from the results there are")
     keep_code: bool = option(False, "trials count that an earlier version of the code computed for this study")
 
     def __post_init__(self) -> None:
         RunSettings.__post_init__(self)
-        if not self.of_trials:
-            StudySettings.__post_init__(self)
 
     @property
-    def of_trials(self) -> bool:
-        """Whether this is a study of trials: a plan, or a flag that the one-seed comparison does not have."""
-        planned = str(self.data).endswith(".toml") or any(getattr(self, name) for name in AXES)
-        elsewhere = any(getattr(self, f.name) != f.default for f in fields(RunSettings))
-        return planned or elsewhere or self.report_only or self.keep_code or self.keep != "all"
+    def planned(self) -> bool:
+        """Whether the first argument is a plan."""
+        return str(self.data).endswith(".toml")
+
+    @property
+    def simple(self) -> bool:
+        """Whether it is the comparison of criteria for one network, ratio and seed: DATA NAME and none of the lists."""
+        return not self.planned and not any(getattr(self, name) for name in AXES)
 
 
 def plan_keys(options: StudyOptions) -> dict[str, Any]:
     """What the flags say in place of a plan's keys; with a plan file only those that are not left at their default."""
-    planned = str(options.data).endswith(".toml")
+    planned = options.planned
     default = {field.name: field.default for field in fields(StudyOptions)}
 
     def given(name: str) -> bool:
@@ -91,9 +98,13 @@ def plan_keys(options: StudyOptions) -> dict[str, Any]:
     keys: dict[str, Any] = {name: getattr(options, name) for name in KEYS if given(name)}
     if not planned:
         keys |= {"networks": [options.model], "ratios": [options.pruning_ratio], "steps": [options.iterative_steps]}
-        keys |= {"seeds": [options.seed], "data": options.data}
+        keys |= {"seeds": [options.seed], "data": options.data, "untuned": options.untuned or options.simple}
         for table, names in OF_PLAN.items():
             keys[table] = {name.removeprefix("finetune_"): getattr(options, name) for name in names}
+    if options.dense:
+        from prune.files import find_model
+
+        keys["dense"] = str(find_model(options.dense))
     if given("criteria"):
         keys["criteria"] = _words(options.criteria)
     for name in AXES:
@@ -134,33 +145,35 @@ def run(options: StudyOptions) -> None:
     Raises:
         PartlyDone: when trials failed; the others are done.
     """
-    if not options.of_trials:
-        _one_seed(options)
-        return
     from dataclasses import replace
 
     from prune.studies.run import study
 
-    plan = Path(str(options.data)) if str(options.data).endswith(".toml") else None
+    plan = Path(str(options.data)) if options.planned else None
     if plan is None and options.data is None and not options.report_only:
         from prune.cli.defaults import data_folder
 
         options = replace(options, data=str(data_folder()))
-    where = fields_of(RunSettings, options) | {"output": options.output}
+    where = fields_of(RunSettings, options) | {"output": options.output, "force": options.force}
     found = study(plan, **where, report_only=options.report_only, keep_code=options.keep_code, **plan_keys(options))
     print(found)
+    if not options.report_only and options.simple:
+        for file in products(options, found.folder):
+            print(f"file     {file}")
     if found.failed:
         raise PartlyDone(f"{len(found.failed)} trials failed; run the same command again to try them again")
 
 
-def _one_seed(options: StudyOptions) -> None:
-    """The comparison of criteria at one ratio with one seed, through the command lines."""
-    from dataclasses import replace
+def products(options: StudyOptions, folder: Path) -> list[Path]:
+    """The networks of a simple study in ``results/models`` and its sheets of photographs in ``results/figures``."""
+    from prune.files import FIGURES, MODELS
+    from prune.studies.products import comparison_sheets, copy_networks, products_of
 
-    from prune.cli.defaults import data_folder
-    from prune.studies.study import study
-
-    print(study(replace(options, data=options.data or str(data_folder())), run_command))
+    found = products_of(folder)
+    files = copy_networks(found, options.name, MODELS, force=options.force)
+    if options.figures and found:
+        files += comparison_sheets(found, folder, options.figures, FIGURES / options.name, options.palette)
+    return files
 
 
 def main(argv: Sequence[str] | None = None) -> None:

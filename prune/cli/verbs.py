@@ -52,6 +52,7 @@ VERBS = {
     "export": Verb(
         "Export a checkpoint to ONNX, OpenVINO, ncnn or a PyTorch program, and compare the file with the checkpoint.",
     ),
+    "survey": Verb("Find and measure defects in photographs of a structure, and write a report."),
     "inspect": Verb("Print a summary card of any network file."),
     "models": Verb("List the networks that can be trained, or show the layers of one."),
     "study": Verb(
@@ -74,6 +75,7 @@ EXTRAS = {
     "ncnn": ("ncnn",),
     "export": ("onnx", "onnxscript", "pnnx"),
     "encoders": ("segmentation_models_pytorch",),
+    "pretrained": ("h5py",),
     "tensorboard": ("tensorboard",),
     "cluster": ("ray",),
     "web": ("gradio",),
@@ -91,7 +93,7 @@ EXTRAS = {
     ),
 }
 """The packages of every extra of the installation, by the names they are imported by."""
-WITHOUT_TORCH = {"score": "score", "compare": "score"}
+WITHOUT_TORCH = {"score": "score", "compare": "score", "survey": "score"}
 """The extra that is enough for verbs that need no PyTorch."""
 
 

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from prune.data.settings import PALETTES
 from prune.errors import UserError
+from prune.shapes import Many, check_shape
 
 IGNORE_INDEX = 255
 """The id of pixels that count for nothing: neither loss nor score."""
 
+STORED = {"name": str, "classes": Many(str), "colors": Many(Many(int)), "ignored_ids": Many(int)}
+"""What ``ClassSet.to_dict`` gives."""
 Color = tuple[int, int, int]
 """RGB, 0 to 255."""
 WHITE = (255, 255, 255)
@@ -107,13 +110,21 @@ class ClassSet:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "ClassSet":
-        """The inverse of ``to_dict``."""
-        return cls(
-            name=stored["name"],
-            classes=tuple(stored["classes"]),
-            colors=tuple((int(r), int(g), int(b)) for r, g, b in stored["colors"]),
-            ignored_ids=tuple(stored["ignored_ids"]),
-        )
+        """The inverse of ``to_dict``.
+
+        Raises:
+            UserError: for anything else.
+        """
+        check_shape(stored, STORED, "classes")
+        names, colors = tuple(stored["classes"]), [tuple(color) for color in stored["colors"]]
+        if not 1 <= len(names) < IGNORE_INDEX or len(set(names)) < len(names) or len(colors) != len(names):
+            raise UserError(f"classes: expected 1 to 254 different names with a color each, found {len(names)}")
+        if any(len(color) != 3 or not all(0 <= level <= 255 for level in color) for color in colors):
+            raise UserError("classes: expected colors of three numbers from 0 to 255, found others")
+        ignored = tuple(stored["ignored_ids"])
+        if any(not 0 <= number <= 255 for number in ignored):
+            raise UserError(f"classes: expected ignored ids from 0 to 255, found {ignored}")
+        return cls(stored["name"], names, tuple((r, g, b) for r, g, b in colors), ignored)
 
 
 @lru_cache(maxsize=64)

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prune.errors import UserError
+from prune.shapes import Many, check_shape
+
 STRIP = 64
 """Rows normalized at a time: few enough to stay in the cache from one step to the next."""
 
@@ -23,7 +26,14 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "Preprocessing":
-        """The inverse of ``to_dict``."""
+        """The inverse of ``to_dict``.
+
+        Raises:
+            UserError: for anything else.
+        """
+        check_shape(stored, {"mean": Many(float), "std": Many(float)}, "preprocessing")
+        if len(stored["mean"]) != 3 or len(stored["std"]) != 3 or min(stored["std"]) <= 0:
+            raise UserError("preprocessing: expected a mean and a positive deviation of three channels, found others")
         mean, std = ((float(a), float(b), float(c)) for a, b, c in (stored["mean"], stored["std"]))
         return cls(mean, std)
 

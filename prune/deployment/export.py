@@ -7,10 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch import fx
+
 from prune.deployment import ncnn, onnx, openvino, pt2
+from prune.deployment.fake_quantization import fake_quantized
 from prune.deployment.target import Batches, ExportTarget, quiet
 from prune.errors import UserError, first_line
 from prune.files import atomic_path, locked
+from prune.inference.seal import SEALED, seal
 from prune.models.checkpoint import Network, not_finite
 
 
@@ -21,6 +25,7 @@ def export(
     *,
     batches: Batches = (),
     validate: Callable[[Any], float] | None = None,
+    rounded: fx.GraphModule | None = None,
 ) -> Path:
     """Write ``network`` as a file of another runtime, atomically, and return its path.
 
@@ -30,6 +35,8 @@ def export(
         file: Where to; its name ends in ``target.suffix``.
         batches: Normalized photographs float32 (1, 3, H, W) for the calibration of INT8.
         validate: OpenVINO with ``max_drop``: scores a compiled model, higher is better.
+        rounded: INT8: the network with rounding that was trained (see ``prune.deployment.fake_quantization``), None = it is
+            quantized by ``target.means``.
 
     Raises:
         UserError: for a missing package (naming the extra), missing calibration data, weights that are not finite,
@@ -44,7 +51,11 @@ def export(
     with quiet(), tempfile.TemporaryDirectory() as name:
         written = Path(name) / file.name
         try:
-            _write(network, target, written, batches, validate)
+            if target.precision == "int8" and target.means == "mse" and rounded is None:
+                rounded = fake_quantized(network, batches)
+            _write(network, target, written, batches, validate, rounded)
+            if written.suffix in SEALED:
+                seal(written)
         except (RuntimeError, ValueError, TypeError) as error:
             raise UserError(f"{network.file}: cannot be exported to {target.runtime}: {first_line(error)}") from error
         for part in sorted(Path(name).iterdir()):  # of OpenVINO and ncnn the weights before the network
@@ -54,14 +65,21 @@ def export(
 
 
 def _write(
-    network: Network, target: ExportTarget, file: Path, batches: Batches, validate: Callable[[Any], float] | None
+    network: Network,
+    target: ExportTarget,
+    file: Path,
+    batches: Batches,
+    validate: Callable[[Any], float] | None,
+    rounded: fx.GraphModule | None,
 ) -> None:
     if target.runtime == "pt2":
         pt2.write_pt2(network, target, file)
     elif target.runtime == "openvino":
-        openvino.write_openvino(network, target, file, batches, validate)
+        openvino.write_openvino(network, target, file, batches, validate, rounded)
     elif target.runtime == "ncnn":
         ncnn.write_ncnn(network, target, file)
+    elif rounded is not None:
+        onnx.write_rounded_onnx(network, rounded, target, file)
     elif target.precision == "int8":
         onnx.quantize_onnx(network, target, file, batches)
     else:

@@ -1,13 +1,17 @@
 """ONNX files: float32 with batch norm folded away, and statically quantized ones."""
 
+import copy
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import fx
 
+from prune.deployment.fake_quantization import deployed
 from prune.deployment.target import Batches, ExportTarget, metadata, optional_package, traced_program
 from prune.inference.metadata import METADATA
 from prune.models.checkpoint import Network
@@ -15,9 +19,30 @@ from prune.models.checkpoint import Network
 OPSET = 20
 """ONNX operator set: the newest that ONNX Runtime, OpenVINO and TensorRT 10 all document."""
 
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+PERCENTILE = 99.99
+"""Percent of the values of a tensor that its range holds with the means ``percentile``."""
+
 
 def write_onnx(network: Network, target: ExportTarget, file: Path) -> None:
     """A checked float32 ONNX file with batch norm folded into the convolutions."""
+    _write(network, target, file, metadata(network, target))
+
+
+def write_rounded_onnx(network: Network, rounded: fx.GraphModule, target: ExportTarget, file: Path) -> None:
+    """A checked ONNX file with integer weights and quantize/dequantize nodes: the INT8 network that ``rounded`` computes.
+
+    Args:
+        network: What the file is of.
+        rounded: The network as ``prune.deployment.fake_quantization`` gave it, trained or not; it is not changed.
+        target: What it is for.
+        file: Where to.
+    """
+    source = replace(network, model=deployed(copy.deepcopy(rounded)))
+    _write(source, target, file, metadata(network, target))
+
+
+def _write(network: Network, target: ExportTarget, file: Path, about: str) -> None:
     onnx = optional_package("onnx", "export", "onnxscript")
     output = "class_map" if target.argmax else "logits"
     names: dict[str, Any] = {"input_names": ["image"], "output_names": [output]}
@@ -28,7 +53,7 @@ def write_onnx(network: Network, target: ExportTarget, file: Path) -> None:
     program.save(str(file), external_data=False)
     model = onnx.load(str(file))
     _pool_globally(onnx, model)
-    _annotate(model, metadata(network, target))
+    _annotate(model, about)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(file))
 
@@ -90,7 +115,45 @@ def quantize_onnx(network: Network, target: ExportTarget, file: Path, batches: B
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
+            **_means(quantization, onnx.load(str(ready)), target.means),
         )
     model = onnx.load(str(file))
     _annotate(model, metadata(network, target))
     onnx.save(model, str(file))
+
+
+def _without_successor(model: Any) -> list[str]:
+    """The nodes whose results reach no convolution: the last convolutions and what follows them."""
+    takers: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            takers.setdefault(name, []).append(node)
+    followed: set[str] = set()
+    for node in reversed(model.graph.node):
+        after = [taker for name in node.output for taker in takers.get(name, ())]
+        if any(taker.op_type in CONVOLUTIONS or taker.name in followed for taker in after):
+            followed.add(node.name)
+    return [node.name for node in model.graph.node if node.name not in followed]
+
+
+def _means(quantization: Any, model: Any, means: str) -> dict[str, Any]:
+    """What ``quantize_static`` is told for an entry of ``prune.deployment.settings.INT8_MEANS``.
+
+    What no convolution follows stays in float. Logits of one scale cannot tell classes apart that differ by less than a
+    256th of their range, and networks do decide so: where a crack is the absence of every feature, the logits are the last
+    biases, and equal after rounding.
+    """
+    method, bounded = quantization.CalibrationMethod, {"CalibMaxIntermediateOutputs": 1}
+    first = [node.name for node in model.graph.node if node.op_type in CONVOLUTIONS][:1]
+    kept = _without_successor(model)
+    told: dict[str, dict[str, Any]] = {
+        "minmax": {},
+        "percentile": {
+            "calibrate_method": method.Percentile,
+            "extra_options": bounded | {"CalibPercentile": PERCENTILE},
+        },
+        "entropy": {"calibrate_method": method.Entropy, "extra_options": bounded},
+        "convolutions": {"op_types_to_quantize": [*CONVOLUTIONS, "MaxPool", "Resize", "Concat"]},
+        "float_first": {"nodes_to_exclude": first + kept},
+    }
+    return {"nodes_to_exclude": kept} | told[means]

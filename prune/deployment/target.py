@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from prune.deployment.fused_hrsegnet import fused_hrsegnet
-from prune.deployment.settings import FORMATS
+from prune.deployment.settings import FORMATS, INT8_MEANS
 from prune.errors import UserError
 from prune.hardware import versions
 from prune.inference.metadata import FORMAT, VERSION
+from prune.inference.seal import EMPTY, KEY
 from prune.models import all_logits
 from prune.models.checkpoint import Network
 from prune.models.cost import count
@@ -61,6 +62,7 @@ class ExportTarget:
         argmax: Whether the class map is made inside the file.
         max_drop: OpenVINO INT8: keep layers in float until the score drops by at most this much; None = do not look.
         notes: Notes to store in the file, see ``prune.inference.predictor.Card``.
+        means: How INT8 is made, of ``prune.deployment.settings.INT8_MEANS``.
     """
 
     runtime: str
@@ -69,6 +71,7 @@ class ExportTarget:
     argmax: bool = False
     max_drop: float | None = None
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    means: str = "minmax"
 
     def __post_init__(self) -> None:
         if self.runtime not in FORMATS:
@@ -78,6 +81,9 @@ class ExportTarget:
             raise UserError(f"--precision: {self.runtime} has {', '.join(known)}, found {self.precision!r}")
         if self.argmax and self.runtime == "ncnn":
             raise UserError("--argmax: ncnn files give logits")
+        if self.precision == "int8" and self.means not in INT8_MEANS[self.runtime]:
+            expected = ", ".join(("auto", *INT8_MEANS[self.runtime]))
+            raise UserError(f"--int8_means: {self.runtime} has {expected}, found {self.means!r}")
 
     @property
     def suffix(self) -> str:
@@ -92,6 +98,7 @@ def metadata(network: Network, target: ExportTarget) -> str:
     content = {
         "format": FORMAT,
         "version": VERSION,
+        KEY: EMPTY,
         "architecture": network.architecture,
         "classes": network.classes.to_dict(),
         "preprocessing": network.preprocessing.to_dict(),

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prune.errors import UserError
+from prune.errors import UserError, first_line
 from prune.evaluation.content import check_format, conditions_of
 from prune.evaluation.settings import VerdictLimits
 from prune.metrics.bootstrap import Interval
+from prune.metrics.crack import CrackSettings
 from prune.metrics.statistics import Statistics
 
 FORMAT, VERSION = "prune-comparison", 1
@@ -173,6 +174,18 @@ def _notes(contents: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return notes
 
 
+def _scored(
+    content: Mapping[str, Any], settings: CrackSettings, file: str, seed: int
+) -> tuple[Statistics, dict[str, Interval]]:
+    """The counts of an evaluation and its scores; a ``UserError`` names the file when they are not whole."""
+    try:
+        found = Statistics.from_json(content["statistics"], settings)
+        return found, found.intervals(seed)
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+        raise UserError(f"{file}: expected the counts of an evaluation, found damaged ones ({what})") from error
+
+
 def compare_contents(
     contents: Mapping[str, Mapping[str, Any]], baseline: str, limits: VerdictLimits, seed: int
 ) -> Comparison:
@@ -186,12 +199,12 @@ def compare_contents(
     ordered = {baseline: contents[baseline]} | dict(contents)
     _refuse_mixed(ordered)
     settings = conditions_of(contents[baseline])
-    statistics = {f: Statistics.from_json(content["statistics"], settings) for f, content in ordered.items()}
+    scored = {file: _scored(content, settings, file, seed) for file, content in ordered.items()}
     names = [content["summary"]["model"] for content in ordered.values()]
     rows = []
     for (file, content), name in zip(ordered.items(), names, strict=True):
-        scores = statistics[file].intervals(seed)
-        against = {} if file == baseline else statistics[file].differences(statistics[baseline], seed)
+        statistics, scores = scored[file]
+        against = {} if file == baseline else statistics.differences(scored[baseline][0], seed)
         word, clear = (BASELINE, None) if file == baseline else verdict(against, limits)
         shown = name if names.count(name) == 1 else file
         rows.append(Compared(shown, file, content["summary"], scores, against, word, clear))

@@ -13,9 +13,30 @@ from prune.metrics.confusion import Scores, blank
 from prune.metrics.crack import CrackSettings
 from prune.metrics.crack_scores import nested
 from prune.metrics.statistics import MEANS, Statistics
+from prune.shapes import Many, Maybe, check_shape
 
 FORMAT, VERSION = "prune-evaluation", 2
 """Name and version of the JSON file; another version is refused."""
+SHAPE = {
+    "summary": {
+        "model": str,
+        **dict.fromkeys(("parameters", "macs", "latency_threads"), Maybe(int)),
+        **dict.fromkeys(("file_mib", "latency_ms"), Maybe(float)),
+        **dict.fromkeys(("latency_input", "latency_device", "latency_started"), object),
+    },
+    "conditions": {
+        "protocol": str,
+        "images": str,
+        "tolerances": Many(int),
+        "f1_tolerances": Many(int),
+        "boundary_px": float,
+        "mm_per_pixel": str,
+    },
+    "confusion": {"classes": Many(str)},
+    "statistics": {"images": Many(str), "matrix": list, "crack_id": Maybe(int), "crack": dict, "boundary": dict},
+    "run": {"data": dict},
+}
+"""What a comparison needs of the JSON file."""
 
 
 @dataclass(frozen=True)
@@ -180,3 +201,4 @@ def check_format(content: Any, file: str) -> None:
     version = content.get("version", 1)
     if version != VERSION:
         raise UserError(f"{file}: expected format version {VERSION}, found {version}: evaluate the network again")
+    check_shape(content, SHAPE, file)

@@ -9,6 +9,8 @@ from prune.options import PROTOCOLS, check, option
 
 MAX_TOLERANCE = 64
 """Largest tolerance in px; the largest published one is 32."""
+CRACK_ERRORS = ("off", "measure", "store")
+"""What is done about the errors of single cracks."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class EvaluateSettings(ScoringSettings, LoadSettings, CopySettings, DataOptions)
     )
     crop: int = option(0, "score only the central square of this side in px, 0 = whole images", low=0)
     calibration: bool = option(False, "measure calibration: expected calibration error and reliability diagram")
+    crack_errors: str = option(
+        "off",
+        "compare every crack that is found with the labels, as a survey measures it: measure writes the errors into the "
+        "JSON file; store also stores them in the network's file, for the reports of its surveys",
+        choices=CRACK_ERRORS,
+    )
     latency_size: int = option(512, "side of the square input whose latency is measured, in px", low=32)
     latency_repeats: int = option(5, "timed forward passes, 0 = do not measure", low=0)
     workers: int = option(1, "processes that read, and as many that score; 0 = none", low=0)

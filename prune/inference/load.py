@@ -6,6 +6,7 @@ from typing import Any
 from prune.data.labels import ClassSet
 from prune.errors import UserError
 from prune.inference.predictor import Predictor
+from prune.inference.seal import verify
 
 
 def load_predictor(file: Path, *, threads: int = 0, classes: ClassSet | None = None, **torch_options: Any) -> Predictor:
@@ -22,6 +23,8 @@ def load_predictor(file: Path, *, threads: int = 0, classes: ClassSet | None = N
     """
     if not file.is_file():
         raise UserError(f"model file {file} not found")
+    if file.suffix in (".onnx", ".xml"):
+        verify(file)
     if file.suffix == ".onnx":
         from prune.inference.onnx import OnnxPredictor
 

@@ -13,12 +13,25 @@ from prune.data.labels import ClassSet
 from prune.data.preprocessing import Preprocessing
 from prune.errors import UserError
 from prune.inference.predictor import Card
+from prune.shapes import Each, Many, Maybe, check_shape
 
 METADATA = "prune_metadata"
 """Key of the metadata inside a file: one JSON object, see ``card_from_metadata``."""
 
 
 FORMAT, VERSION = "prune-export", 1
+SHAPE = {
+    "version": int,
+    "size": Maybe(Many(int)),
+    "classes": dict,
+    "preprocessing": dict,
+    "architecture": str,
+    "history": Many(str),
+    "precision": str,
+    "parameters": Maybe(int),
+    "macs": Each(int),
+}
+"""What the metadata must hold."""
 
 
 def checked_notes(notes: object) -> dict[str, tuple[str, ...]]:
@@ -42,12 +55,15 @@ def card_from_metadata(stored: Mapping[str, Any], file: Path, runtime: str) -> C
     """The card in an export's metadata.
 
     Raises:
-        UserError: for metadata of a newer version.
-        KeyError, TypeError, ValueError: for incomplete metadata.
+        UserError: for metadata of a newer version, incomplete ones, and those of other content.
+        ValueError: for notes that are none.
     """
+    check_shape(stored, SHAPE, "the metadata")
     if stored["version"] > VERSION:
         raise UserError(f"{file}: export version {stored['version']}, this program reads up to {VERSION}")
     size = stored["size"]
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise UserError(f"the metadata: expected a height and a width as size, found {size}")
     return Card(
         file.stem,
         file,
@@ -61,6 +77,7 @@ def card_from_metadata(stored: Mapping[str, Any], file: Path, runtime: str) -> C
         stored["parameters"],
         stored["macs"],
         checked_notes(stored.get("notes", {})),
+        stored.get("crack_errors", {}),
     )
 
 
@@ -69,7 +86,9 @@ def card_of(text: str | None, file: Path, runtime: str, classes: ClassSet | None
     if text:
         try:
             return card_from_metadata(json.loads(text), file, runtime)
-        except (KeyError, TypeError, ValueError) as error:
+        except UserError as error:
+            raise error if str(file) in error.message else UserError(f"{file}: {error.message}") from error
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise UserError(f"{file}: the metadata is damaged ({error!r})") from error
     if classes is None:
         raise UserError(f"{file}: made by another tool, it does not say what its outputs mean: add --classes")

@@ -59,6 +59,8 @@ class Card:
         parameters: Weights of the inference network, None = unknown.
         macs: Multiply-accumulates by input size (``"512x512"``), as far as they are known.
         notes: What its maker says of it (data, license, scores, known failures): lines of text by heading.
+        crack_errors: How far its measurements were off on labeled photographs, see ``prune.inspection.known_errors``;
+            empty = unknown.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Card:
     parameters: int | None = None
     macs: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    crack_errors: Mapping[str, Any] = field(default_factory=dict)
 
 
 def gaussian(length: int) -> NDArray[np.float32]:

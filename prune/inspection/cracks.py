@@ -1,6 +1,6 @@
 """Every crack of a mask on its own: length, width and where it is widest, direction, branches."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import dijkstra
 from prune.errors import UserError
 from prune.inspection.branches import along, inside_junctions, split
 from prune.inspection.settings import MeasureSettings
+from prune.metrics.crack import bounding_box
 from prune.metrics.measurement import EIGHT_CONNECTED, axis, axis_degrees
 from prune.metrics.profile import profile_width
 from prune.metrics.skeleton import CenterLine, center_line
@@ -20,6 +21,8 @@ from prune.options import settings_from, with_settings
 Mask = NDArray[np.bool_]
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
+AROUND = 8
+"""px around a mask that its measures may depend on: profiles are followed 2.5 px beyond its edge."""
 LOOKS = np.radians(np.arange(180))
 """Directions the free ends farthest apart are looked for in; between them distances are short by at most 4e-5."""
 
@@ -106,6 +109,29 @@ def measure_cracks(mask: Mask, probability: NDArray[np.floating] | None = None, 
     """
     how = settings_from(MeasureSettings, "measure_cracks", settings)
     _check(mask, probability, how)
+    part = bounding_box(mask, AROUND)
+    if not mask[part].any():
+        return ()
+    offset = int(part[0].start), int(part[1].start)
+    found = _measured(mask[part], None if probability is None else probability[part], how)
+    return tuple(_moved(crack, *offset) for crack in found) if any(offset) else found
+
+
+def _moved(crack: Crack, down: int, right: int) -> Crack:
+    """The crack with all places moved, from a part of a mask to the whole."""
+    by, (row, column) = np.array([down, right]), crack.width_max_at
+    top, left, height, width = crack.box
+    return replace(
+        crack,
+        width_max_at=(row + down, column + right),
+        box=(top + down, left + right, height, width),
+        line=crack.line + by,
+        segments=tuple(replace(segment, line=segment.line + by) for segment in crack.segments),
+    )
+
+
+def _measured(mask: Mask, probability: NDArray[np.floating] | None, how: MeasureSettings) -> tuple[Crack, ...]:
+    """The cracks of the part of a mask that holds them all."""
     labels: NDArray[np.int32] = ndimage.label(mask, EIGHT_CONNECTED)[0]
     inside = np.flatnonzero(mask)
     pieces = labels.ravel()[inside]
@@ -117,7 +143,9 @@ def measure_cracks(mask: Mask, probability: NDArray[np.floating] | None = None, 
     if not measured.any():
         return ()
     line = center_line(measured)
-    found = _Lines(line, labels[tuple(line.graph.points.T)].astype(np.int64), _widths(line, probability, how.width))
+    found = CrackLines(
+        line, labels[tuple(line.graph.points.T)].astype(np.int64), local_widths(line, probability, how.width)
+    )
     length = found.lengths(len(areas))
     likely = np.full(len(areas), np.nan)
     if probability is not None:
@@ -149,7 +177,7 @@ def _check(mask: object, probability: object, how: MeasureSettings) -> None:
         raise UserError(f"--probability: expected the shape of the mask, {mask.shape}, found {probability.shape}")
 
 
-def _widths(line: CenterLine, probability: NDArray[np.floating] | None, method: str) -> Floats:
+def local_widths(line: CenterLine, probability: NDArray[np.floating] | None, method: str) -> Floats:
     """Width along the line in px, float64 (N,)."""
     if probability is None or method == "mask":
         return line.width
@@ -162,14 +190,14 @@ def _box(slices: tuple[slice, slice]) -> tuple[int, int, int, int]:
     return rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start
 
 
-def _members(ids: Ids) -> dict[int, Ids]:
+def members(ids: Ids) -> dict[int, Ids]:
     """The places of every id in ``ids``, in rising order."""
     order = np.argsort(ids, kind="stable")
     names, starts = np.unique(ids[order], return_index=True)
     return dict(zip(names.tolist(), np.split(order, starts[1:]) if len(ids) else (), strict=True))
 
 
-class _Lines:
+class CrackLines:
     """The center lines of all cracks of a mask, taken apart.
 
     Args:
@@ -184,8 +212,8 @@ class _Lines:
         self.branches, self.blurred = split(line, crack), inside_junctions(line)
         self.steps = line.steps
         self.step = np.hypot(*self.steps.T)
-        self.pixels, self.edges = _members(crack), _members(crack[self.first])
-        self.branch_pixels, self.branch_edges = _members(self.branches.pixel), _members(self.branches.edge)
+        self.pixels, self.edges = members(crack), members(crack[self.first])
+        self.branch_pixels, self.branch_edges = members(self.branches.pixel), members(self.branches.edge)
         self.neighbors, self.branch_of = line.graph.neighbors(), self.branches.pixel.tolist()
 
     def lengths(self, count: int) -> Floats:

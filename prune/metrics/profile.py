@@ -40,9 +40,10 @@ def profile_width(line: CenterLine, probability: NDArray[np.floating]) -> tuple[
     for offset in np.arange(STEP / 2, distance.max() + REACH, STEP):
         near = np.flatnonzero(offset <= distance + REACH)
         depth = distance[near] - offset
-        for side, signed in enumerate((offset, -offset)):
-            places = (points[near] + signed * line.normals[near]).T
-            level = map_coordinates(values, places, order=1, mode="grid-constant", prefilter=False)
+        away = offset * line.normals[near]
+        places = np.concatenate([points[near] + away, points[near] - away]).T  # one call for both sides
+        levels = map_coordinates(values, places, order=1, mode="grid-constant", prefilter=False)
+        for side, level in enumerate(np.split(levels, 2)):
             level = np.where(depth < 0.5, np.minimum(level, lowest[side, near]), level)
             lowest[side, near] = level
             cuts[near] += STEP * np.where(depth > DEPTH, 1.0, level)

@@ -123,10 +123,25 @@ class Statistics:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], settings: CrackSettings) -> "Statistics":
-        """Read what ``to_json`` wrote."""
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ValueError, KeyError: when arrays are missing or do not fit together.
+        """
         crack, boundary, calibration = (
             {name: np.array(values, float) for name, values in stored[key].items()}
             for key in ("crack", "boundary", "calibration")
         )
-        matrix = np.array(stored["matrix"], float)
+        matrix, images = np.array(stored["matrix"], float), len(stored["images"])
+        classes = matrix.shape[-1] if matrix.ndim == 3 else 0
+        expected = {"matrix": (images, classes, classes)}
+        expected |= dict.fromkeys(crack, (images,)) | dict.fromkeys(boundary, (images, classes))
+        for name, shape in expected.items():
+            found = {"matrix": matrix, **crack, **boundary}[name].shape
+            if found != shape or not images or not classes:
+                raise ValueError(f"{name}: expected {shape}, found {found}")
+        if any(value.ndim != 2 or len(value) != images for value in calibration.values()):
+            raise ValueError(f"calibration: expected a row for each of {images} images")
+        if stored["crack_id"] is not None and not 0 <= stored["crack_id"] < classes:
+            raise ValueError(f"crack_id: expected less than {classes}, found {stored['crack_id']}")
         return cls(tuple(stored["images"]), matrix, crack, boundary, calibration, settings, stored["crack_id"])

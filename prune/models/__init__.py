@@ -58,6 +58,8 @@ def _encoder_unet(encoder: str) -> Architecture:
     return Architecture(lambda classes, auxiliary: EncoderUNet(classes, encoder), source, 448, "decoder")
 
 
+ENCODERS = ("resnet34", "resnet50", "resnet101", "vgg16", "efficientnet_lite0")
+"""Encoders whose U-Net is listed."""
 _CHEN = "Chen et al. 2017 (DeepLabV3)"
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -73,7 +75,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         lambda classes, auxiliary: UNet(classes, attention=True), "Oktay et al. 2018", 256, "backbone.stages.4"
     ),
     **{f"hrsegnet_b{base}": _hrsegnet(base) for base in (16, 32, 48, 64)},
-    **{f"{PREFIX}{encoder}": _encoder_unet(encoder) for encoder in ("resnet34", "resnet50", "resnet101", "vgg16")},
+    **{f"{PREFIX}{encoder}": _encoder_unet(encoder) for encoder in ENCODERS},
     "deeplabv3_tiny": Architecture(
         build_deeplabv3_tiny, "a microscopic DeepLabV3 for tests and quick trials", 128, "backbone.layer4"
     ),

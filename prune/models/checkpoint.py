@@ -22,9 +22,19 @@ from prune.models.outputs import traced_logits
 from prune.models.rebuild import fill, rebuild
 from prune.models.state_dict import describe_state, unnamed_classes
 from prune.models.torch_file import read_torch, write_torch
+from prune.models.weight_packages import described_weights
+from prune.shapes import Each, Many, check_shape
 
 FORMAT = "prune-checkpoint"
 FORMAT_VERSION = 2
+SHAPE = {
+    "architecture": {"name": str, "num_classes": int, "auxiliary": bool, "options?": dict, "output_stride?": int},
+    "classes": dict,
+    "preprocessing": dict,
+    "lineage": Many({"stage": str, "settings": dict, "scores": dict, "date?": str}),
+    "state_dict": Each(object),
+}
+"""What a checkpoint must hold besides tensors."""
 """Of files that hold an output stride; all others are written as version 1, which earlier programs read."""
 
 
@@ -77,7 +87,7 @@ def _was_pruned(lineage: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def new_stage(stage: str, settings: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry of the lineage: ``stage`` is train, prune, fine-tune or stride; settings and scores are plain values."""
+    """An entry of the lineage: ``stage`` is train, prune, fine-tune, stride, qat or quantize; settings and scores are plain values."""
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     return {"stage": stage, "settings": dict(settings), "scores": dict(scores), "date": now}
 
@@ -88,6 +98,8 @@ def describe_stage(stage: Mapping[str, Any]) -> str:
     stride = f"output stride {settings['output_stride']}" if settings.get("output_stride") else ""
     if stage["stage"] == "stride":
         return f"{stride}, weights kept"
+    if stage["stage"] == "quantize":
+        return f"quantize: int8 by {settings.get('means')}, {settings.get('calibration_images')} calibration images"
     if stage["stage"] == "prune":
         return (
             f"prune: {settings.get('criterion')} {settings.get('pruning_ratio'):g}% of channels, "
@@ -95,7 +107,9 @@ def describe_stage(stage: Mapping[str, Any]) -> str:
         )
     best = ", ".join(f"{key} {value:.4g}" for key, value in scores.items() if isinstance(value, (int, float)))
     warning = f", {scores['warning']}" if scores.get("warning") else ""
-    return f"{stage['stage']}: on {settings.get('train_dir')}, {best}, seed {settings.get('seed')}{warning}"
+    source = described_weights(settings)
+    start = f", from {source}" if source else ""
+    return f"{stage['stage']}: on {settings.get('train_dir')}{start}, {best}, seed {settings.get('seed')}{warning}"
 
 
 def _flushed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -250,8 +264,10 @@ def load_checkpoint(path: Path, trust_pickle: bool = False, factory: object = No
     content = read_torch(path, trust_pickle)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return _from_plain_state(_plain_state(content, path), path, factory)
+    check_shape(content, {"version": int}, str(path))
     if content["version"] > FORMAT_VERSION:
         raise UserError(f"{path}: format version {content['version']}, this program reads up to {FORMAT_VERSION}")
+    check_shape(content, SHAPE, str(path))
     try:
         built, state = content["architecture"], content["state_dict"]
         classes = ClassSet.from_dict(content["classes"])

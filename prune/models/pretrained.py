@@ -10,6 +10,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from prune.errors import UserError, first_line
 from prune.models.encoders import PREFIX, imagenet_weights
+from prune.models.weight_packages import PACKAGES
 
 State = Mapping[str, torch.Tensor]
 Source = tuple[str, Callable[[], State]]
@@ -30,11 +31,13 @@ def _imagenet(backbone: str) -> State:
 
 
 def sources(architecture: str) -> dict[str, Source]:
-    """Published weights of a network, the best first: ``coco``, ``imagenet``; empty when there are none."""
+    """Published weights of a network: ``coco``, ``imagenet``, the best first, and ``package``; empty when there are none."""
     if architecture.startswith(PREFIX):
         encoder = architecture.removeprefix(PREFIX)
         label = "ImageNet encoder weights (segmentation-models-pytorch)"
-        return {"imagenet": (label, partial(imagenet_weights, encoder))}
+        published: dict[str, Source] = {"imagenet": (label, partial(imagenet_weights, encoder))}
+        package = PACKAGES.get(architecture)
+        return published | ({"package": (package.label, package.state)} if package else {})
     backbone = next((name for name in BACKBONES if architecture.endswith(name)), None)
     if backbone is None:
         return {}
@@ -89,7 +92,8 @@ def initialize(model: nn.Module, architecture: str, source: str) -> str:
     Args:
         model: A fresh network.
         architecture: Its name, see ``prune.models.architecture``.
-        source: ``auto`` (COCO, else ImageNet, else random), ``coco``, ``imagenet`` or ``none``.
+        source: ``auto`` (COCO, else ImageNet, else random), ``coco``, ``imagenet``, ``package`` (see
+            ``prune.models.weight_packages``) or ``none``.
 
     Raises:
         UserError: when a source was named and is not available.
@@ -101,6 +105,8 @@ def initialize(model: nn.Module, architecture: str, source: str) -> str:
     published = sources(architecture)
     if source != "auto" and source not in published:
         raise UserError(f"--weights {source}: no such weights are published for {architecture}")
+    if source == "auto":
+        published.pop("package", None)
     if not published:
         return f"random weights (none are published for {architecture})"
     reason = ""

@@ -49,12 +49,12 @@ def layer_rows(model: nn.Module, size: tuple[int, int]) -> list[LayerRow]:
 
     def note(name: str, layer: nn.Module, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
         before = rows[name].macs if name in rows else 0
-        parameters = sum(p.numel() for p in layer.parameters())
+        parameters = sum(p.numel() for p in layer.parameters(recurse=False))
         shape = tuple(made.shape[1:])
         rows[name] = LayerRow(name, type(layer).__name__, shape, parameters, before + _macs(layer, given[0], made))
 
     for name, layer in shapes.named_modules():
-        if next(layer.children(), None) is None and next(layer.parameters(), None) is not None:
+        if next(layer.parameters(recurse=False), None) is not None:
             layer.register_forward_hook(lambda layer, given, made, name=name: note(name, layer, given, made))
     with torch.no_grad(), mode(shapes, training=False):
         all_logits(shapes, torch.empty(1, 3, *size, device="meta"))

@@ -34,10 +34,16 @@ def _tensors(content: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _require_unpacked(path: Path) -> None:
-    """Raise ``UserError`` when the entries of an archive are larger than the archive; ``torch.save`` compresses nothing."""
+    """Raise ``UserError`` when entries of an archive are larger than it, or do not fit their checksums.
+
+    ``torch.save`` compresses nothing, and ``torch.load`` does not look at the checksums it wrote.
+    """
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
+        damaged = None if unpacked > size else archive.testzip()
+    if damaged is not None:
+        raise UserError(f"{path}: expected a checkpoint, found a damaged one: {damaged} does not fit its checksum")
     if unpacked > size:
         raise UserError(
             f"{path}: expected a checkpoint, found an archive of {size:,} bytes that unpacks to {unpacked:,}"

@@ -1,4 +1,4 @@
-"""Charts: how a training run went, and what pruning and fine-tuning did to accuracy and cost."""
+"""What charts are made of, and the chart of latencies."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,17 +22,12 @@ MARKERS = "sD^vPX*p"
 HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\")
 INTERVAL: dict[str, Any] = {"fmt": "none", "elinewidth": 1.2, "capsize": 3, "capthick": 1.2, "zorder": 2.5}
 """How a 95% interval is drawn. Nothing is cut off at an axis: neither it nor the marker in its middle."""
-SCORES = (("miou", "mIoU"), ("crack_iou", "crack IoU"), ("crack_lt_iou_4", "crack ltIoU@4"))
-INTERVALS = {"miou": "miou", "crack_iou": "iou", "crack_lt_iou_4": "lt_iou@4"}
-"""The names of ``SCORES`` in a comparison, where their intervals stand."""
 COSTS = (("macs", 1e9, "MACs (G)"), ("latency_ms", 1.0, "latency (ms)"))
 CROWDED, SHIFT = 0.03, 9.0
 """Share of the largest cost, and points: see ``sideways``."""
 SIDE_BY_SIDE = "95% intervals; networks of nearly equal cost are drawn side by side"
-LABEL_BOX = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 
 Row = Mapping[str, Any]
-Series = Mapping[str, Sequence[float | None]]
 
 
 def empty_figure(width: float, height: float, title: str) -> Figure:
@@ -69,25 +64,6 @@ def plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3, linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-def _bars(axes: Axes, labels: Sequence[str], series: Series, colors: Sequence[str]) -> None:
-    """Grouped bars with their values on top; a missing value leaves a gap."""
-    width = 0.84 / max(1, len(series))
-    for number, (title, values) in enumerate(series.items()):
-        shown = [(i, v) for i, v in enumerate(values) if v is not None]
-        places = [i + (number - (len(series) - 1) / 2) * width for i, _ in shown]
-        bars = axes.bar(places, [v for _, v in shown], width * 0.94, label=title, color=colors[number % len(colors)])
-        for bar in bars:
-            bar.set(hatch=HATCHES[number % len(HATCHES)], edgecolor="white", linewidth=0)
-        for place, (_, value) in zip(places, shown, strict=True):
-            text = axes.annotate(f"{value:.2f}", (place, value), (0, 2), textcoords="offset points", zorder=5)
-            text.set(ha="center", va="bottom", fontsize=8, bbox=LABEL_BOX)
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_xlim(-0.6, max(1, len(labels)) - 0.4)
-    top = max([v for values in series.values() for v in values if v is not None], default=0.0)
-    axes.set_ylim(0, min(1.08, max(0.1, top * 1.18)))
-    plain(axes)
 
 
 def sideways(costs: Sequence[float]) -> list[float]:
@@ -159,99 +135,6 @@ def score_axis(axes: Axes) -> None:
     axes.set_xlim(left=0)
     low, high = axes.get_ylim()
     axes.set_ylim(max(-0.02, low), min(1.02, high))
-
-
-def _dense(rows: Sequence[Row]) -> Row:
-    return next((row for row in rows if row["stage"] == "dense"), {})
-
-
-def _criteria_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
-    """Scores per criterion right after pruning and after fine-tuning; the dense network is a dashed line."""
-    criteria = list(dict.fromkeys(row["criterion"] for row in rows if row["stage"] != "dense"))
-    stages = [stage for stage in ("pruned", "fine-tuned") if any(row["stage"] == stage for row in rows)]
-    found = {(row["criterion"], row["stage"]): row for row in rows}
-    figure = empty_figure(max(13.0, 3 + 3.3 * len(criteria)), 4.6, title)
-    for number, (key, label) in enumerate(SCORES, 1):
-        axes = figure.add_subplot(1, len(SCORES), number)
-        series = {stage: [found.get((c, stage), {}).get(key) for c in criteria] for stage in stages}
-        _bars(axes, criteria, series, COLORS[1::-1])
-        level = _dense(rows).get(key)
-        if level is not None:
-            axes.axhline(level, color=DENSE, linestyle="--", linewidth=1.2, label="dense, not pruned", zorder=1.5)
-            axes.set_ylim(0, min(1.08, max(axes.get_ylim()[1], level * 1.18)))
-            text = axes.annotate(f"dense\n{level:.2f}", (1.01, level), xycoords=("axes fraction", "data"))
-            text.set(va="center", fontsize=8, color=DENSE)
-        axes.set_ylabel(f"{label} (0 to 1)")
-        axes.set_xlabel("criterion")
-    shared_legend(figure, 3)
-    return save(figure, path)
-
-
-def _kept(rows: Sequence[Row]) -> list[tuple[str, str, str, Row]]:
-    """The networks one would deploy, dense and fine-tuned: (name, color, marker, row)."""
-    shown = [row for row in rows if row["stage"] in ("dense", "fine-tuned")]
-    looks = zip(COLORS * len(shown), MARKERS * len(shown), strict=False)
-    return [
-        ("dense", DENSE, "o", row) if row["stage"] == "dense" else (row["criterion"] or row["name"], *look, row)
-        for row, look in zip(shown, looks, strict=False)
-    ]
-
-
-def _class_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
-    """IoU of every class that has one, for the dense and the fine-tuned networks."""
-    kept = _kept(rows)
-    names = list(dict.fromkeys(name for *_, row in kept for name in row["per_class"]))
-    classes = [name for name in names if any(row["per_class"].get(name) is not None for *_, row in kept)]
-    figure = empty_figure(max(8.0, 2 + 0.4 * len(classes) * len(kept)), 4.6, title)
-    axes = figure.add_subplot()
-    series = {name: [row["per_class"].get(c) for c in classes] for name, _, _, row in kept}
-    _bars(axes, classes, series, [color for _, color, _, _ in kept])
-    axes.set_ylabel("IoU (0 to 1)")
-    axes.set_xlabel("class (those neither labeled nor predicted are left out)")
-    shared_legend(figure, 8)
-    return save(figure, path)
-
-
-def _cost_chart(rows: Sequence[Row], path: Path, title: str) -> Path:
-    """Accuracy over MACs and latency of the dense and the fine-tuned networks, with 95% intervals where they are known."""
-    figure = empty_figure(10, 10, title)
-    panels = [(score, cost) for score in SCORES for cost in COSTS]
-    for number, ((key, label), (cost, unit, cost_label)) in enumerate(panels, 1):
-        axes = figure.add_subplot(len(SCORES), len(COSTS), number)
-        shown = [one for one in _kept(rows) if one[-1][key] is not None and one[-1][cost] is not None]
-        shifts = sideways([row[cost] for *_, row in shown])
-        for (name, color, marker, row), shift in zip(shown, shifts, strict=True):
-            found = row.get("scores", {}).get(INTERVALS[key], {})
-            bounds = found.get("low"), found.get("high")
-            place = row[cost] / unit, row[key]
-            scored_point(axes, place, bounds, (color, marker), label=name, shift=shift)
-        score_axis(axes)
-        axes.set_xlabel(cost_label)
-        axes.set_ylabel(f"{label} (0 to 1)")
-        plain(axes)
-        axes.grid(axis="x", alpha=0.3, linewidth=0.6)
-    shared_legend(figure, 8)
-    return save(figure, path)
-
-
-def study_charts(rows: Sequence[Row], folder: Path, *, title: str) -> list[Path]:
-    """Draw the charts of a study and return their files: criteria.png, per_class.png, cost.png.
-
-    Args:
-        rows: One per network: ``name``, ``criterion`` (empty for the dense one), ``stage`` (dense, pruned, fine-tuned),
-            ``macs``, ``latency_ms``, ``miou``, ``crack_iou``, ``crack_lt_iou_4`` (0…1), ``per_class`` {class: IoU or None} and, where they
-            are known, ``scores`` {name in a comparison: {low, high}} with 95% intervals. A missing value (None) leaves a gap.
-        folder: Where the files go; each is replaced atomically.
-        title: What the numbers are about: data set, split, seed.
-
-    Raises:
-        UserError: when a file cannot be written.
-    """
-    return [
-        _criteria_chart(rows, folder / "criteria.png", f"Accuracy before and after fine-tuning\n{title}"),
-        _class_chart(rows, folder / "per_class.png", f"IoU per class, dense and fine-tuned\n{title}"),
-        _cost_chart(rows, folder / "cost.png", f"Accuracy and cost, dense and fine-tuned\n{title}\n{SIDE_BY_SIDE}"),
-    ]
 
 
 def latency_chart(rows: Sequence[Row], path: Path, *, title: str = "") -> Path:

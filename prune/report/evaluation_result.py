@@ -3,6 +3,7 @@
 import html
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,7 @@ class EvaluationResult:
         if self.crack:
             parts += ["", text_table(CRACK_HEADER, _crack_rows(self.crack), "lrl"), *_crack_lines(self.crack)]
         parts += ["", f"scored   {described(self.content['conditions'])}"]
+        parts += _error_lines(self.content)
         return "\n".join([*parts, *(f"{KINDS[file.suffix]:9}{file}" for file in self.files)])
 
     def _repr_html_(self) -> str:
@@ -119,6 +121,18 @@ class EvaluationResult:
             tables += html_table(CRACK_HEADER, _crack_rows(self.crack))
             lines[1:1] = _crack_lines(self.crack)
         return tables + "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+
+
+def _error_lines(content: Mapping[str, Any]) -> list[str]:
+    """How far single cracks were off, where that was measured."""
+    if "crack_errors" not in content:
+        return []
+    every, length = content["crack_errors"]["all_widths"], content["crack_errors"]["length"]
+    lengths = ""
+    if length["labeled_px"]:
+        lengths = f", total length {length['measured_px'] / length['labeled_px'] - 1:+.1%}"
+    known = "unknown" if every["bias_px"] is None else f"{every['bias_px']:+.2f} ± {every['spread_px']:.2f} px"
+    return [f"errors   mean width of {every['cracks']} cracks: {known}{lengths}"]
 
 
 def check_workbook(argument: str, path: object) -> Path:
@@ -196,5 +210,5 @@ def _crack_lines(crack: dict[str, Any]) -> list[str]:
     counts, alarm = crack["counts"], crack["false_alarm"]["px_per_megapixel_crack_free"]["value"]
     if counts["crack_free_images"]:
         where = f"{counts['alarms']} of {counts['crack_free_images']} crack-free images"
-        lines.append(f"false alarm {where}, {alarm:,.0f} px per megapixel of them")
+        lines.append(f"false alarm {where}" + ("" if alarm is None else f", {alarm:,.0f} px per megapixel of them"))
     return lines

@@ -45,7 +45,8 @@ def draw_tags(picture: Picture, tags: Sequence[Tag]) -> Picture:
     Text grows with the picture. A picture whose longer side is below ``SMALLEST_SIDE`` is enlarged by a whole factor.
     """
     factor = -(-SMALLEST_SIDE // max(picture.shape[:2]))
-    canvas = Image.fromarray(np.repeat(np.repeat(picture, factor, axis=0), factor, axis=1))
+    enlarged = np.repeat(np.repeat(picture, factor, axis=0), factor, axis=1) if factor > 1 else picture
+    canvas = Image.fromarray(enlarged)  # a copy: Pillow maps no memory of three channels
     draw = ImageDraw.Draw(canvas)
     size = max(SMALLEST_TEXT, round(max(canvas.size) / TEXT_SHARE))
     lines = [(tag.line + 0.5) * factor for tag in tags]

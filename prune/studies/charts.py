@@ -27,15 +27,24 @@ LABELED = 14
 
 
 def style(cells: Sequence[Cell]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Color by method, filled by network: one style for every (network, method), the same in all charts of a study."""
+    """A style for every (network, method), the same in all charts of a study.
+
+    Of one or two networks the color tells the method and the filling the network; of more, color and marker tell the network,
+    and only dense ones are filled.
+    """
     criteria = [m for m in dict.fromkeys(cell.method for cell in cells) if m not in BY_METHOD]
     networks = list(dict.fromkeys(cell.network for cell in cells))
     found = {}
     for network, method in dict.fromkeys((cell.network, cell.method) for cell in cells):
-        number = criteria.index(method) if method in criteria else 0
-        color, marker = BY_METHOD.get(method, (COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]))
-        hollow = {"markerfacecolor": "white"} if networks.index(network) % 2 and marker not in "x+" else {}
-        found[network, method] = {"color": color, "marker": marker, **hollow}
+        place = networks.index(network)
+        number = place if len(networks) > 2 else criteria.index(method) if method in criteria else 0
+        color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+        hollow = method != "dense" if len(networks) > 2 else place == 1
+        if len(networks) <= 2:
+            color, marker = BY_METHOD.get(method, (color, marker))
+        found[network, method] = {"color": color, "marker": marker}
+        if hollow and marker not in "x+":
+            found[network, method]["markerfacecolor"] = "white"
     return found
 
 

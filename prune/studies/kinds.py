@@ -1,8 +1,11 @@
 """What a trial of each kind does, by the functions of the Python API; PyTorch is imported when the first one runs."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from prune.files import atomic_path
 
 NETWORK = "network.pth"
 """The checkpoint in a trial's folder."""
@@ -44,6 +47,13 @@ def _train(task: Task, folder: Path, **start: Any) -> dict[str, Any]:
     (run / "last.pth").unlink(missing_ok=True)
     (run / "best.pth").unlink(missing_ok=True)
     return {"epochs": trained.history, "best_epoch": trained.progress.best_epoch}
+
+
+def _given(task: Task, folder: Path) -> dict[str, Any]:
+    """Copy the checkpoint the plan starts from, so that the study does not depend on what becomes of it."""
+    with atomic_path(folder / NETWORK) as temporary:
+        shutil.copyfile(task["how"]["file"], temporary)
+    return {}
 
 
 def _scratch(task: Task, folder: Path) -> dict[str, Any]:
@@ -149,6 +159,7 @@ def _exported_latency(
 
 KINDS: dict[str, Callable[[Task, Path], dict[str, Any]]] = {
     "train": _train,
+    "given": _given,
     "scratch": _scratch,
     "finetune": _finetune,
     "prune": _prune,

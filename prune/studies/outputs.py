@@ -14,6 +14,10 @@ from prune.studies.table import COMPARED, SCORES, SEED, Cell, costs_of, header, 
 from prune.tables import html_table, markdown_table, write_csv
 
 FORMAT, VERSION = "prune-study", 1
+CONTROLS = (
+    " Controls: the dense network; Random; the pruned widths trained from scratch with the epochs of training and "
+    "fine-tuning together."
+)
 OVERVIEW = (
     "network",
     "method",
@@ -118,6 +122,8 @@ def notes_of(study: Mapping[str, Any]) -> list[str]:
     """What a reader has to know: trials that failed, combinations that were left out, few seeds."""
     notes = [f"failed: {label}: {cause}" for label, cause in study["failed"].items()]
     notes += list(study["skipped"])
+    if not study["plan"].get("controls", True):
+        notes.append("no controls: neither Random nor the pruned widths trained from scratch were computed")
     seeds = len(study["plan"]["seeds"])
     if seeds == 1:
         notes.append("one seed: the intervals are over images only")
@@ -204,8 +210,8 @@ def explained(study: Mapping[str, Any]) -> str:
         f"Scores are means over {len(plan['seeds'])} seed(s), each pooled over the test images; brackets are 95% intervals that "
         "respect seeds and images. Differences are in points of a hundredth, paired by seed and image. "
         f"Cracks count as lost when ltIoU@4 drops by more than {plan['lose_crack']:g} points against the dense network, "
-        f"mIoU as kept when it drops by at most {plan['keep_miou']:g}. Controls: the dense network; Random; the pruned widths "
-        "trained from scratch with the epochs of training and fine-tuning together."
+        f"mIoU as kept when it drops by at most {plan['keep_miou']:g}."
+        + (CONTROLS if plan.get("controls", True) else "")
     )
 
 

@@ -32,7 +32,7 @@ BY_THE_STUDY = {
     "test": ("dataset", "mask_threshold", "latency_size", "latency_repeats", "resize", "crop"),
 }
 """Settings that are an axis of the study or a key of its own."""
-FINETUNE = {"epochs": 30, "lr": 2e-4}
+FINETUNE = {"epochs": 30, "lr": 2e-4, "sparsity": 0.0}
 """What fine-tuning does differently from the training of the dense network, unless the plan says otherwise."""
 NORMS: dict[str, dict[str, Any]] = {
     "L1": {"importance_type": "Magnitude", "p_value": 1},
@@ -53,9 +53,11 @@ class Plan:
         mask_threshold: Gray levels of a mask above this are crack.
         classes: What to learn; auto: what the labels hold.
         synthesize: Images and size of drawn photographs that are put into ``data`` when it does not exist.
-        networks: Names of networks, each trained for every seed.
+        networks: Names of networks, each trained for every seed, or tables with ``model`` and options of training that
+            differ for this one, and ``finetune``, a table of those of its fine-tuning.
+        dense: Checkpoint to prune, instead of training one; it says which network it is.
         criteria: Names, or tables with ``importance_type`` and other options of pruning, and optionally ``name``.
-            Random is added: a criterion that does not beat it has shown nothing.
+            Random is added, unless there are no ``controls``: a criterion that does not beat it has shown nothing.
         ratios: Percent of channels to remove.
         targets: What may remain instead, as ``target_macs=40%`` or ``target_params=2M``.
         allocations: How the ratio is spread over the layers.
@@ -66,6 +68,8 @@ class Plan:
         runtimes: What the latency is measured on, names of ``prune.pruning.settings.RUNTIMES``.
         seeds: One whole repetition each.
         smaller: Networks of about equal MACs by design, trained with the total budget as a control.
+        controls: Whether Random and the pruned widths trained from scratch are computed.
+        untuned: Whether pruned networks are also scored before fine-tuning.
         keep: Which checkpoints stay: all, best (dense networks and those on a Pareto front) or none.
         train: Options of ``prune.train`` for dense networks.
         prune: Options of ``prune.prune``.
@@ -88,7 +92,8 @@ class Plan:
     mask_threshold: int = 127
     classes: str = "auto"
     synthesize: Mapping[str, int] = field(default_factory=dict)
-    networks: Sequence[str] = (DEFAULT_MODEL,)
+    networks: Sequence[str | Mapping[str, Any]] = (DEFAULT_MODEL,)
+    dense: str | None = None
     criteria: Sequence[str | Mapping[str, Any]] = ("L1", "L2", "Taylor", "Random")
     ratios: Sequence[float] = ()
     targets: Sequence[str] = ()
@@ -99,6 +104,8 @@ class Plan:
     runtimes: Sequence[str] = ("pytorch",)
     seeds: Sequence[int] = (0,)
     smaller: Sequence[str] = ()
+    controls: bool = True
+    untuned: bool = False
     keep: str = "all"
     train: Mapping[str, Any] = field(default_factory=dict)
     prune: Mapping[str, Any] = field(default_factory=dict)
@@ -127,10 +134,14 @@ class Plan:
         """What counts as kept and as lost."""
         return VerdictLimits(self.keep_miou, self.lose_crack)
 
+    def named_networks(self) -> dict[str, dict[str, Any]]:
+        """Options of training by the name of the network, in the order of the plan; most have none."""
+        return dict(map(_network, self.networks))
+
     def named_criteria(self) -> dict[str, dict[str, Any]]:
-        """Options of pruning by the name of the criterion, in the order of the plan; Random is always among them."""
+        """Options of pruning by the name of the criterion, in the order of the plan; Random is among the controls."""
         found = dict(map(_criterion, self.criteria))
-        return found if "Random" in found else found | {"Random": {"importance_type": "Random"}}
+        return found if "Random" in found or not self.controls else found | {"Random": {"importance_type": "Random"}}
 
     def levels(self) -> dict[str, dict[str, Any]]:
         """How much is removed: options of pruning by what tables call it."""
@@ -146,20 +157,33 @@ class Plan:
             found[" ".join(["distilled", *words]) if item is not False else ""] = None if item is False else options
         return found
 
-    def settings(self, table: str, **more: Any) -> dict[str, Any]:
-        """The options of a table with what the study adds, as they are handed to the settings of ``TABLES[table]``."""
-        base: dict[str, Any] = dict(vars(self.reading))
-        if table in ("train", "finetune"):
-            base |= {"patience": 0, "classes": self.classes, **self.train}
-        if table == "finetune":
-            base |= FINETUNE
-        own = dict(getattr(self, table))
-        own.pop("to", None)
-        return base | own | more
+    def settings(self, table: str, network: str = "", **more: Any) -> dict[str, Any]:
+        """The options of a table with what the study adds, as they are handed to the settings of ``TABLES[table]``.
 
-    def total_epochs(self) -> int:
+        ``network`` is one of the plan whose own options count, if it has any.
+        """
+        found: dict[str, Any] = dict(vars(self.reading))
+        special = dict(self.named_networks().get(network, {}))
+        tuned = special.pop("finetune", {})
+        if table in ("train", "finetune"):
+            found |= {"patience": 0, "classes": self.classes, **self.train, **special}
+        if table == "finetune":
+            found |= {**FINETUNE, **self.finetune, **tuned}
+        if table not in ("train", "finetune"):
+            found |= getattr(self, table)
+            found.pop("to", None)
+        return found | more
+
+    def total_epochs(self, network: str = "") -> int:
         """Epochs of a network trained from scratch with the budget of training and fine-tuning together."""
-        return int(resolved(self, "train").epochs + resolved(self, "finetune").epochs)
+        return int(sum(resolved(self, table, network).epochs for table in ("train", "finetune")))
+
+
+def _network(item: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    if isinstance(item, str):
+        return item, {}
+    options = dict(item)
+    return str(options.pop("model", "")), options
 
 
 def _criterion(item: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -191,6 +215,7 @@ def _check_types(plan: Plan) -> None:
         default = item.default if item.default is not dataclasses.MISSING else {}
         wanted: tuple[type, ...] = (type(default),) if default is not None else (str, Path, type(None))
         name = {"str": "a text", "int": "a whole number", "float": "a number", "tuple": "a list", "dict": "a table"}
+        name["bool"] = "true or false"
         wanted = {tuple: (tuple, list), dict: (Mapping,), float: (float, int)}.get(wanted[0], wanted)  # type: ignore
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             expected = name.get(type(default).__name__, "a path")
@@ -220,18 +245,43 @@ def _check_tables(plan: Plan) -> None:
     for key in plan.synthesize:
         if key not in SYNTHESIZE:
             raise UserError(f"[synthesize] has no {key!r}{near(key, SYNTHESIZE)}")
-    for table, kind in TABLES.items():
-        known = [f.name for f in dataclasses.fields(kind) if f.name not in BY_THE_STUDY[table]]
-        known += ["to"] if table == "export" else []
-        for key in getattr(plan, table):
-            if key in BY_THE_STUDY[table]:
-                raise UserError(f"[{table}] {key}: the study sets it, see the keys of the plan")
-            if key not in known:
-                raise UserError(f"[{table}] has no {key!r}{near(key, known)}")
+    for table in TABLES:
+        _check_options(f"[{table}]", table, getattr(plan, table))
         resolved(plan, table)
     to = plan.export.get("to", "onnx")
     if to not in FORMATS:
         raise UserError(f"[export] to: expected one of {', '.join(FORMATS)}, found {to!r}")
+
+
+def _check_options(where: str, table: str, options: Mapping[str, Any]) -> None:
+    """Every key is an option of the settings of a table, and none that the study itself decides."""
+    known = [f.name for f in dataclasses.fields(TABLES[table]) if f.name not in BY_THE_STUDY[table]]
+    known += ["to"] if table == "export" else []
+    for key in options:
+        if key in BY_THE_STUDY[table]:
+            raise UserError(f"{where} {key}: the study sets it, see the keys of the plan")
+        if key not in known:
+            raise UserError(f"{where} has no {key!r}{near(key, known)}")
+
+
+def _check_networks(plan: Plan) -> None:
+    """Every network has a name of its own and options of training."""
+    if plan.dense and len(plan.networks) > 1:
+        raise UserError(f"--dense {plan.dense}: expected no networks beside it, found {len(plan.networks)}")
+    for item in plan.networks:
+        name, options = _network(item) if isinstance(item, (str, Mapping)) else ("", {})
+        if not name:
+            raise UserError(f"--networks: expected names, or tables with a model, found {item!r}")
+        tuned = options.pop("finetune", {})
+        if not isinstance(tuned, Mapping):
+            raise UserError(f"networks {name}: finetune: expected a table, found {tuned!r}")
+        _check_options(f"networks {name}", "train", options)
+        _check_options(f"networks {name}: finetune", "finetune", tuned)
+        checked("networks", TrainSettings, plan.settings("train", name), name)
+        checked("networks", TrainSettings, plan.settings("finetune", name), name)
+    names = [_network(item)[0] for item in plan.networks]
+    if len(set(names)) < len(names):
+        raise UserError(f"--networks: expected different values, found {', '.join(names)}")
 
 
 def _check_axes(plan: Plan) -> None:
@@ -241,7 +291,8 @@ def _check_axes(plan: Plan) -> None:
             raise UserError(f"--{name}: expected at least one, found an empty list: nothing would be compared")
     if not plan.ratios and not plan.targets:
         raise UserError("--ratios: expected at least one ratio or target, found none: nothing would be compared")
-    for name in ("networks", "ratios", "targets", "allocations", "steps", "precisions", "runtimes", "seeds", "smaller"):
+    _check_networks(plan)
+    for name in ("ratios", "targets", "allocations", "steps", "precisions", "runtimes", "seeds", "smaller"):
         values, kind = list(getattr(plan, name)), (int, float) if name in ("ratios", "steps", "seeds") else str
         for value in values:
             whole = name in ("steps", "seeds") and not isinstance(value, int)
@@ -291,6 +342,6 @@ def checked(key: str, kind: type, values: Mapping[str, Any], value: object = "")
         raise UserError(f"{where}: {error}") from error
 
 
-def resolved(plan: Plan, table: str) -> Any:
-    """The settings of a table as an object."""
-    return checked(f"[{table}]", TABLES[table], plan.settings(table))
+def resolved(plan: Plan, table: str, network: str = "") -> Any:
+    """The settings of a table as an object, for ``network`` if it has options of its own."""
+    return checked(f"[{table}]", TABLES[table], plan.settings(table, network))

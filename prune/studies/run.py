@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from prune.data.find_split import find_split
-from prune.errors import UserError
+from prune.errors import UserError, first_line
 from prune.files import RESULTS, locked, make_folder, write_json
 from prune.hardware import choose_device, machine_facts, versions
 from prune.progress import say
+from prune.shapes import Each, Many, check_shape
 from prune.studies.identity import Fingerprints, code_version
 from prune.studies.kinds import Work, compute
 from prune.studies.outputs import notes_of, plain_rows, write_page, write_tables
@@ -22,7 +23,7 @@ from prune.studies.settings import RunSettings
 from prune.studies.table import Cell, cells_of, header, line
 from prune.studies.trials import Graph, Row, Trial, build
 from prune.studies.watch import Watch
-from prune.studies.work import drop_checkpoint, read_json
+from prune.studies.work import drop_checkpoint, portable, read_json
 from prune.tables import data_frame, html_table, text_table
 
 STUDY = "study.json"
@@ -77,6 +78,29 @@ class StudyResult:
         return html_table(*self._texts())
 
 
+STORED = {
+    "plan": dict,
+    "data": {"images": int},
+    "machine": dict,
+    "versions": dict,
+    "skipped": Many(str),
+    "failed": Each(str),
+    "trials": Each(
+        {"kind": str, "label": str, "settings": dict, "parents": Each(str), "data": dict, "code": str, "how": dict}
+    ),
+    "rows": Many(
+        {
+            **dict.fromkeys(
+                ("network", "method", "level", "options", "precision", "evaluate", "checkpoint", "dense"), str
+            ),
+            "seed": int,
+            "latency": Each(str),
+        }
+    ),
+}
+"""What ``study.json`` holds."""
+
+
 def study(
     plan: str | Path | Plan | Mapping[str, Any] | None = None,
     *,
@@ -88,6 +112,7 @@ def study(
     output: str | Path | None = None,
     report_only: bool = False,
     keep_code: bool = False,
+    force: bool = False,
     work: Work = compute,
     **keys: Any,
 ) -> StudyResult:
@@ -106,6 +131,7 @@ def study(
         output: Folder of the study; default: ``results/studies/NAME``.
         report_only: Make table, charts and report again from the results there are, without data.
         keep_code: Trials count that were computed by the version of the code the study was begun with.
+        force: Take the folder over from a study of other data; its trials stay, and count for its data only.
         work: Computes a trial; for tests.
         **keys: Keys of the plan (see ``prune.studies.plan.Plan``), in place of those of ``plan``.
 
@@ -120,11 +146,11 @@ def study(
         return report(folder)
     chosen = _with_data(chosen)
     with locked(make_folder(folder)):
-        return _run(chosen, settings, folder, keep_code, work)
+        return _run(chosen, settings, folder, {} if force else read_json(folder / STUDY) or {}, keep_code, work)
 
 
 def _with_data(plan: Plan) -> Plan:
-    """The plan with a data folder that exists; drawn photographs are put into it first where the plan asks for them."""
+    """The plan with the network of its checkpoint and a data folder that exists, with drawn photographs if the plan asks for them."""
     if plan.data is None:
         raise UserError("--data: expected a data folder with splits, found none")
     data = Path(plan.data)
@@ -137,26 +163,36 @@ def _with_data(plan: Plan) -> Plan:
                 say("data", synthesize(data, wanted["images"], wanted["size"], wanted["seed"]))
     from prune.models import architecture
 
-    for name in (*plan.networks, *plan.smaller):
+    changes: dict[str, Any] = {"data": str(data.absolute())}
+    if plan.dense:
+        from prune.models.checkpoint import load_checkpoint
+
+        file = Path(plan.dense)
+        changes |= {"dense": str(file.absolute()), "networks": [load_checkpoint(file).architecture]}
+    plan = dataclasses.replace(plan, **changes)
+    for name in (*plan.named_networks(), *plan.smaller):
         architecture(name)
-    return dataclasses.replace(plan, data=str(data.absolute()))
+    return plan
 
 
-def _run(plan: Plan, settings: RunSettings, folder: Path, keep_code: bool, work: Work) -> StudyResult:
-    """Run what is missing and write everything; the study's lock is held."""
-    trials, stored = folder / "trials", read_json(folder / STUDY) or {}
+def _run(
+    plan: Plan, settings: RunSettings, folder: Path, stored: Mapping[str, Any], keep_code: bool, work: Work
+) -> StudyResult:
+    """Run what is missing and write everything; ``stored`` is what the folder holds, and the study's lock is held."""
+    trials = folder / "trials"
     fingerprints, codes = _fingerprints(plan, folder, stored), _codes(stored, keep_code)
+    given = {"dense": Fingerprints(folder / "fingerprints.json").of_files([Path(plan.dense)])} if plan.dense else {}
     machine = machine_facts(choose_device("auto")) | ({"threads": plan.latency_threads} if plan.latency_threads else {})
-    graph = build(plan, fingerprints, codes=codes, machine=f"{machine['device']}, {machine['cores']} cores")
+    graph = build(plan, fingerprints | given, codes=codes, machine=f"{machine['device']}, {machine['cores']} cores")
     study_facts: dict[str, Any] = {
-        "plan": json.loads(json.dumps(vars(plan), default=dict)),
+        "plan": portable(json.loads(json.dumps(vars(plan), default=dict))),
         "data": {**fingerprints, "images": _test_images(plan)},
         "codes": codes or {kind: code_version(kind) for kind in {t.kind for t in graph.trials.values()}},
         "machine": machine,
         "versions": versions(),
         "skipped": graph.skipped,
         "failed": {},
-        "trials": {name: dataclasses.asdict(trial) for name, trial in graph.trials.items()},
+        "trials": portable({name: dataclasses.asdict(trial) for name, trial in graph.trials.items()}),
         "rows": [dataclasses.asdict(row) for row in graph.rows],
     }
     write_json(folder / STUDY, study_facts)
@@ -265,10 +301,14 @@ def report(folder: str | Path) -> StudyResult:
     facts = read_json(place / STUDY)
     if facts is None:
         raise UserError(f"{place}: expected the folder of a study, found no {STUDY}: run the study first")
-    rows = [Row(**row) for row in facts["rows"]]
-    trials = {name: Trial(**trial) for name, trial in facts["trials"].items()}
-    plan = Plan(**facts["plan"])
-    cells = cells_of(rows, results_of(trials, place / "trials"), plan.limits)
+    check_shape(facts, STORED, str(place / STUDY))
+    try:
+        rows = [Row(**row) for row in facts["rows"]]
+        trials = {name: Trial(**trial) for name, trial in facts["trials"].items()}
+        cells = cells_of(rows, results_of(trials, place / "trials"), Plan(**facts["plan"]).limits)
+    except (TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+        raise UserError(f"{place}: expected the results of a study, found damaged ones ({what})") from error
     files = write_tables(facts, cells, place)
     charts = _charts(cells, facts, place)
     page = write_page(facts, cells, charts, place / "report.html")

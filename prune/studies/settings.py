@@ -1,4 +1,4 @@
-"""What the comparisons of criteria and of networks can be told."""
+"""What the command lines of studies can be told in place of a plan."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from prune.training.settings import DEFAULT_MODEL
 EXECUTORS = ("local", "ray")
 
 CRITERIA = ("L1", "L2", "Taylor", "Random")
-"""What ``study DATA NAME`` compares: magnitude with p = 1 and 2, first-order Taylor, and the control; a plan names any."""
+"""What is compared unless something else is named: magnitude with p = 1 and 2, first-order Taylor, and the control."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class StudySettings(VerdictLimits, DataOptions):
-    """One dense network, pruned by several criteria, each fine-tuned with the same budget, tested."""
+    """The plan of one data folder as flags: a dense network, pruned by several criteria, each fine-tuned and tested."""
 
     data: str | None = option(
         None,
         "data folder with splits; default: data/S2DS, else the demo data",
         positional=True,
     )
-    name: str = option("study", "prefix of every model, and name of the results", positional=True)
-    criteria: str = option(",".join(CRITERIA), "importance criteria to compare")
+    name: str = option("study", "name of the results, and prefix of the networks", positional=True)
+    criteria: str = option(",".join(CRITERIA), "importance criteria to compare", metavar="NAME,NAME")
     pruning_ratio: int = option(50, "percent of channels to remove, 1 to 99", low=1)
     iterative_steps: int = option(1, "pruning steps", low=1)
     dense: str | None = option(None, "start from this checkpoint instead of training one", metavar="FILE")
@@ -65,14 +65,11 @@ class StudySettings(VerdictLimits, DataOptions):
     workers: int = option(1, "data loading processes", low=0)
     cache: bool = option(True, "keep decoded images in RAM")
     seed: int = option(0, "seed of everything random", low=0)
-    force: bool = option(False, "replace what was made under the same names with other settings")
-    output: str | None = option(None, "folder of table and charts; default: results/studies/NAME", metavar="DIR")
+    force: bool = option(False, "replace networks of the same names, and a study of other data in the same folder")
+    output: str | None = option(None, "folder of the study; default: results/studies/NAME", metavar="DIR")
 
     def __post_init__(self) -> None:
         check(self)
-        unknown = [c for c in self.criteria.split(",") if c not in CRITERIA]
-        if unknown:
-            raise UserError(f"--criteria: expected some of {','.join(CRITERIA)}, found {','.join(unknown)}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class NetworksSettings(DataOptions):
         "data folder with splits; default: data/S2DS, else the demo data",
         positional=True,
     )
-    name: str = option("networks", "prefix of every model", positional=True)
+    name: str = option("networks", "name of the results", positional=True)
     models: str = option("all", "networks separated by commas, or all")
     classes: str = option("crack", "what to learn", choices=CLASS_SETS)
     weights: str = option("auto", "start from", choices=WEIGHTS)
@@ -97,15 +94,15 @@ class NetworksSettings(DataOptions):
     lr: float = option(1e-3, "peak learning rate of the dense networks", low=0)
     finetune_lr: float = option(1e-3, "peak learning rate of fine-tuning", low=0)
     val_images: int = option(20, "images the best epoch is chosen on, 0 = all", low=0)
-    parity_images: int = option(16, "test images the float exports are compared on, 0 = all", low=0)
+    parity_images: int = option(16, "without effect: float exports are timed and no longer compared", low=0)
     int8_images: int = option(64, "test images the INT8 exports are compared on, 0 = all", low=0)
     latency_size: int = option(256, "side of the square input whose latency is measured, in px", low=32)
     latency_repeats: int = option(5, "timed forward passes per network, interleaved", low=1)
     jobs: int = option(0, "networks at a time, sharing the cores; 0 = up to 4 on the CPU, 1 on a GPU", low=0)
     workers: int = option(0, "data loading processes of each job", low=0)
     seed: int = option(0, "seed of everything random", low=0)
-    force: bool = option(False, "replace what was made under the same names with other settings")
-    output: str | None = option(None, "folder of table and charts; default: results/networks", metavar="DIR")
+    force: bool = option(False, "replace a study of other data in the same folder")
+    output: str | None = option(None, "folder of the study; default: results/studies/NAME", metavar="DIR")
 
     def __post_init__(self) -> None:
         check(self)

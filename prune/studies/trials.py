@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from prune.errors import UserError
@@ -16,6 +17,7 @@ from prune.training.settings import MAY_DIFFER
 WHERE_AND_HOW_FAST = (*MAY_DIFFER, "networks", "trust_pickle")
 """Settings that say where and how fast something runs, not what it gives; they are no part of a trial's name."""
 DATA = {
+    "given": ("dense",),
     "train": ("train", "val"),
     "scratch": ("train", "val"),
     "finetune": ("train", "val"),
@@ -23,9 +25,10 @@ DATA = {
     "export": ("train", "test"),
     "evaluate": ("test",),
 }
-"""The splits that a kind of trial reads."""
+"""The splits, or the checkpoint, that a kind of trial reads."""
 
-
+UNTUNED = "not fine-tuned"
+"""What tables call a network directly after pruning."""
 OF_EVERY_CRITERION = {"importance_type", "p_value", "pruning_ratio", "allocation", "iterative_steps", *TARGETS}
 """Options of pruning under which local allocation gives every criterion the same widths: one control is enough for all."""
 
@@ -35,11 +38,11 @@ class Trial:
     """A piece of a study that is computed once ever.
 
     Args:
-        kind: train, prune, finetune, scratch, export, evaluate or latency.
+        kind: train, given (a checkpoint in its place), prune, finetune, scratch, export, evaluate or latency.
         label: What it is called on the screen.
         settings: What determines its result, plain values; defaults are left out.
         parents: Names of the trials it is made from, by the part they play.
-        data: Fingerprints of the splits it reads.
+        data: Fingerprints of what it reads.
         code: Version of the code that computes it.
         how: Settings that change where and how fast it runs only.
     """
@@ -110,9 +113,12 @@ class _Builder:
     def __init__(self, plan: Plan, data: Mapping[str, str], codes: Mapping[str, str], machine: str) -> None:
         self.plan, self.data, self.codes, self.machine, self.graph = plan, data, codes, machine, Graph()
 
-    def add(self, kind: str, label: str, values: Mapping[str, Any], table: str = "", **parents: str) -> str:
+    def add(
+        self, kind: str, label: str, values: Mapping[str, Any], table: str = "", *, file: str = "", **parents: str
+    ) -> str:
         """Put a trial in and return its name; ``values`` are options of ``table``, without one plain settings."""
-        settings, how = dict(values), {}
+        settings: dict[str, Any] = dict(values)
+        how: dict[str, Any] = {"file": file} if file else {}
         if table:
             kept = {key: value for key, value in values.items() if not key.startswith("_")}
             chosen: Any = settings_from(TABLES[table], table, kept)
@@ -128,7 +134,10 @@ class _Builder:
         return trial.name
 
     def train(self, network: str, seed: int) -> str:
-        values = self.plan.settings("train", model=network, seed=seed)
+        if self.plan.dense:
+            label = f"{network}: {Path(self.plan.dense).name}"
+            return self.add("given", label, {"model": network}, file=self.plan.dense)
+        values = self.plan.settings("train", network, model=network, seed=seed)
         return self.add("train", f"{network}, seed {seed}: train", values, "train")
 
     def row(
@@ -154,9 +163,9 @@ class _Builder:
 
     def scratch(self, network: str, level: str, words: str, seed: int, pruned: str, dense: str, timed: str) -> None:
         """The control of Liu et al. 2019: the widths that pruning chose, trained from new weights with the total budget."""
-        epochs = self.plan.total_epochs()
-        values = self.plan.settings("train", epochs=epochs, seed=seed)
-        for name in ("weights", "load_pretrained_weights"):
+        epochs = self.plan.total_epochs(network)
+        values = self.plan.settings("train", network, epochs=epochs, seed=seed)
+        for name in ("weights", "load_pretrained_weights", "sparsity"):
             values.pop(name, None)
         label = f"{network} {level} {words}, seed {seed}: train from scratch".replace(" ,", ",")
         trained = self.add("scratch", label, values, "train", widths=pruned)
@@ -172,15 +181,18 @@ class _Builder:
             pruned = self.add("prune", f"{label}: prune", values, "prune", network=dense)
             first = ""
             for title, teacher in self.plan.teachers().items():
-                settings = self.plan.settings("finetune", **(teacher or {}), seed=seed)
+                settings = self.plan.settings("finetune", network, **(teacher or {}), seed=seed)
                 settings.pop("weights", None)
                 parents = {"network": pruned} | ({} if teacher is None else {"teacher": dense})
                 tuned = self.add("finetune", f"{label}: fine-tune {title}".rstrip(), settings, "finetune", **parents)
                 first = first or tuned
                 about = (network, criterion, level, ", ".join(filter(None, (words, title))))
                 self.precisions(about, seed, tuned, dense)
+            if self.plan.untuned:
+                before = (network, criterion, level, ", ".join(filter(None, (words, UNTUNED))), "fp32")
+                self.row(before, seed, pruned, dense, timed=first)
             shared = allocation == "local" and set(options) <= OF_EVERY_CRITERION
-            if (criterion == "Random") == shared:
+            if self.plan.controls and (criterion == "Random") == shared:
                 told = words if shared else ", ".join(filter(None, (words, f"widths of {criterion}")))
                 self.scratch(network, level, told, seed, pruned, dense, first)
 
@@ -229,7 +241,7 @@ def build(plan: Plan, data: Mapping[str, str], *, codes: Mapping[str, str] | Non
 
     Args:
         plan: What is compared.
-        data: Fingerprints of the splits, see ``prune.studies.identity``.
+        data: Fingerprints of the splits, and of the checkpoint when the plan has one, see ``prune.studies.identity``.
         codes: Versions of the code by kind of trial, where they are not those of the code that is installed.
         machine: What latency is measured on.
 
@@ -239,11 +251,11 @@ def build(plan: Plan, data: Mapping[str, str], *, codes: Mapping[str, str] | Non
     chosen, skipped = combinations(plan)
     builder = _Builder(plan, data, codes or {}, machine)
     builder.graph.skipped = skipped
-    for seed, network in itertools.product(plan.seeds, plan.networks):
+    for seed, network in itertools.product(plan.seeds, plan.named_networks()):
         builder.network(network, seed, chosen)
     for seed, network in itertools.product(plan.seeds, plan.smaller):
-        values = plan.settings("train", model=network, seed=seed, epochs=plan.total_epochs())
+        values = plan.settings("train", model=network, seed=seed, epochs=plan.total_epochs(), sparsity=0.0)
         trained = builder.add("train", f"{network}, seed {seed}: train the smaller network", values, "train")
-        dense = builder.train(plan.networks[0], seed)
+        dense = builder.train(next(iter(plan.named_networks())), seed)
         builder.row((network, "smaller", "", "", "fp32"), seed, trained, dense)
     return builder.graph

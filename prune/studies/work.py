@@ -74,6 +74,15 @@ def read_json(file: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def portable(content: Any) -> Any:
+    """Plain values with paths below the current folder relative to it: results are passed on, and say nothing of the machine."""
+    if isinstance(content, Mapping):
+        return {key: portable(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [portable(value) for value in content]
+    return content.removeprefix(f"{Path.cwd()}{os.sep}") if isinstance(content, str) else content
+
+
 def perform(task: Task, work: Work) -> Outcome:
     """Do a task in its folder unless that has happened: ``result.json`` is written last.
 
@@ -89,12 +98,13 @@ def perform(task: Task, work: Work) -> Outcome:
         with locked(folder / RESULT, wait=True):
             if (folder / RESULT).is_file():  # by another process while this one waited
                 return Outcome(task["name"])
-            write_json(folder / SETTINGS, {key: task[key] for key in ("label", "identity", "how", "data")})
+            where = portable({key: task[key] for key in ("how", "data")})
+            write_json(folder / SETTINGS, {"label": task["label"], "identity": task["identity"], **where})
             with logged(folder / LOG):
                 result = work(task)
             seconds = time.perf_counter() - start
             (folder / FAILURE).unlink(missing_ok=True)
-            write_json(folder / RESULT, {**result, "seconds": round(seconds, 3)})
+            write_json(folder / RESULT, {**portable(result), "seconds": round(seconds, 3)})
             return Outcome(task["name"], seconds=seconds)
     except Exception as error:
         cause = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {first_line(error)}"

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ class Run:
         self.config, self.step, self.loader = config, step, loader
         self.validate, self.classes, self.files = validate, classes, files
         self.monitor = chosen_monitor(config.monitor, classes)
-        self.optimizer = make_optimizer(step.model, config)
+        self.optimizer = make_optimizer(step.model, config, step.projection)
         self.scaler = torch.amp.GradScaler(step.device.type, enabled=step.numbers.autocast == torch.float16)
         self.progress = Progress(Plateau(config.lr, config.plateau_patience, config.plateau_factor, config.min_lr))
         self.on_row: Callable[[Row, float], None] = lambda row, images_per_second: None
@@ -123,6 +124,8 @@ class Run:
         self.step.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
+        for name, part in self._beside().items():
+            part.load_state_dict(content[name])
         saved = content["progress"]
         self.progress = Progress(**{**saved, "plateau": Plateau(**saved["plateau"])})
 
@@ -153,7 +156,12 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
-        write_torch(content, self.files.last)
+        write_torch(content | {name: part.state_dict() for name, part in self._beside().items()}, self.files.last)
+
+    def _beside(self) -> dict[str, Any]:
+        """What this run keeps in ``last.pth`` beside what every run keeps."""
+        parts = {"average": self.step.average, "projection": self.step.projection}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def fit(self, on_best: Callable[[Progress], None]) -> Progress:
         """Train until the last epoch or until patience ends; ``on_best`` keeps the network of a new best epoch.
@@ -204,8 +212,10 @@ class Run:
         lr = self.optimizer.param_groups[0]["lr"]
         loss = train_one_epoch(self.step, checked(self.loader), self.optimizer, self.scaler, self.config, on_batch)
         trained = time.perf_counter() - started
-        row = history_row(epoch + 1, lr, loss, self._validated(), self.classes)
-        self._finish_epoch(row, time.perf_counter() - started, on_best)
+        with self.step.average.applied() if self.step.average else nullcontext():
+            row = history_row(epoch + 1, lr, loss, self._validated(), self.classes)
+            self._finish_epoch(row, time.perf_counter() - started, on_best)
+        self._save()
         images = len(self.loader) * self.config.batch_size / trained
         self.on_row(row, images)
         bar.write(describe_row(row, self.config.epochs, images))
@@ -233,7 +243,6 @@ class Run:
         if self._is_best(score, row):
             progress.best, progress.best_epoch = score, progress.epoch
             on_best(progress)
-        self._save()
 
     def _is_best(self, score: float, row: Row) -> bool:
         """Whether an epoch beats the best so far; between equal scores (a class not found yet) the lower loss decides."""

@@ -4,7 +4,7 @@ Each process sees its share of a batch and computes the loss of the whole one fr
 gradients, which ``DistributedDataParallel`` takes, is then that of one process with the whole batch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -143,6 +143,16 @@ def _parallel(model: nn.Module, device: torch.device) -> nn.Module:
     places = [device] if device.type == "cuda" else None
     # A static graph allows parameters without a gradient, which external networks have.
     return DistributedDataParallel(model, device_ids=places, broadcast_buffers=False, static_graph=True)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give all processes the mean of their gradients, as ``DistributedDataParallel`` does for those of the network."""
+    if ranks.size() == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is not None:
+            distributed.all_reduce(parameter.grad)
+            parameter.grad /= ranks.size()
 
 
 def share_buffers(model: nn.Module) -> None:

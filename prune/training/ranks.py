@@ -199,6 +199,8 @@ def signals_interrupt() -> Iterator[None]:
 
     def stop(number: int, frame: object) -> None:
         if os.getpid() != owner:  # a worker forked inside the block
+            if number == signal.SIGINT:  # the process that started it ends it; it may hold the lock of a queue now
+                return
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ from prune.models.torch_file import read_torch
 from prune.number_format import NumberFormat, number_format
 from prune.progress import say
 from prune.training import ranks
-from prune.training.distillation import Distillation, require_fitting_teacher
+from prune.training.averaging import AveragedWeights
+from prune.training.distillation import Distillation, SharedFeatures, require_fitting_teacher
 from prune.training.history import chosen_monitor
 from prune.training.loop import Progress, Run, RunFiles, stored_numbers
 from prune.training.losses import class_weights, make_loss
@@ -33,6 +34,9 @@ from prune.training.prepare import no_crack_warning, training_batches
 from prune.training.settings import TrainSettings
 from prune.training.step import TrainingStep
 from prune.training.tensorboard import Tensorboard
+
+if TYPE_CHECKING:  # it imports torch-pruning, which few trainings need
+    from prune.training.group_lasso import GroupLasso
 
 FILES_OF_A_RUN = ("last.pth", "history.csv", "curves.png", "config.json", "events.out.tfevents.*")
 
@@ -158,6 +162,8 @@ def _run(material: Material, settings: TrainSettings, files: RunFiles, numbers: 
     network, device = material.network, ranks.own_device(settings.device)
     chosen_monitor(settings.monitor, network.classes)
     pixels = ranks.agreed(lambda: class_pixels(SegmentationDataset(material.train)))
+    if not pixels.any():
+        raise UserError(f"{material.train.folder}: expected labeled pixels to train on, found only ignored ones")
     weights = class_weights(settings.class_weights, pixels, network.classes)
     crop = usable_crop(material.train, settings.crop_size)
     loader = training_batches(settings, material.train, crop, network.preprocessing)
@@ -170,6 +176,8 @@ def _run(material: Material, settings: TrainSettings, files: RunFiles, numbers: 
     loss = make_loss(settings.loss, None if weights is None else weights.to(device), settings.focal_gamma)
     distillation = _distillation(material, settings, device, numbers)
     step = TrainingStep(network.model, loss, device, numbers, settings.aux_weight, distillation)
+    step.sparsity = _sparsity(network, settings.sparsity) if settings.sparsity else None
+    step.average = AveragedWeights(network.model, settings.ema) if settings.ema else None
     where = f"{device_name(device)}, {torch.get_num_threads()} threads"
     several = f" in each of {ranks.size()} processes" if ranks.size() > 1 else ""
     say("device", f"{where}, crops of {crop} px, batches of {loader.batch_size}{several}")
@@ -205,9 +213,25 @@ def _distillation(
         return None
     teacher = material.teacher
     require_fitting_teacher(teacher, material.network)
-    say("teacher", f"{teacher.file or teacher.architecture}, weight {settings.distill_weight:g}")
+    told = f"{settings.distill_loss} weight {settings.distill_weight:g}"
     model = teacher.model.to(device).to(memory_format=numbers.memory_format)  # type: ignore[call-overload]
-    return Distillation(model, settings.distill_weight, settings.distill_temperature)
+    features = None
+    if settings.distill_features:
+        features = SharedFeatures(material.network.model, model, settings.distill_features, settings.seed)
+        told += f", features weight {settings.distill_features:g}"
+    say("teacher", f"{teacher.file or teacher.architecture}, {told}")
+    return Distillation(model, settings.distill_weight, settings.distill_temperature, settings.distill_loss, features)
+
+
+def _sparsity(network: Network, weight: float) -> "GroupLasso":
+    from prune.training.group_lasso import GroupLasso
+
+    found = GroupLasso(network.model, weight)
+    say(
+        "sparsity",
+        f"group lasso on {sum(map(len, found.root_sizes))} channels of {len(found.names)} groups, weight {weight:g}",
+    )
+    return found
 
 
 def _resume_or_clear(run: Run, resume: bool) -> None:

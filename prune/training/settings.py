@@ -10,6 +10,8 @@ from prune.errors import UserError
 from prune.options import AMPS, AUGMENTATIONS, DEVICES, LOSSES, SWITCH, TRUST_PICKLE, WEIGHTS, check, option
 
 MONITORS = ("auto", "miou_crack", "miou", "miou_defects", "crack_iou", "crack_lt_iou_4", "loss")
+DISTILL_LOSSES = ("kl", "cwd", "kl+cwd")
+"""Of ``prune.training.distillation``; light enough for ``--help``."""
 DEFAULT_MODEL = "deeplabv3_resnet101"
 ONE_START = ("resume", "force", "trust_pickle", "factory")
 """Settings that must be given at every start: the last two let code run, which no stored setting may permit."""
@@ -40,6 +42,17 @@ class TrainSettings(DataOptions):
     aux_weight: float = option(0.4, "weight of the auxiliary head's loss", low=0)
     distill_weight: float = option(1.0, "with --teacher: weight of the distillation loss", low=0)
     distill_temperature: float = option(2.0, "with --teacher: larger = softer class probabilities", low=0.01)
+    distill_loss: str = option(
+        "kl",
+        "with --teacher: loss on the logits; kl: class probabilities of every pixel; cwd: where in the image each class lies",
+        choices=DISTILL_LOSSES,
+    )
+    distill_features: float = option(
+        0.0, "with --teacher: weight of the cwd loss on the features that the last layer reads, 0 = off", low=0
+    )
+    sparsity: float = option(
+        0.0, "weight of the group lasso that makes whole channels small before pruning, such as 1e-4; 0 = off", low=0
+    )
     optimizer: str = option("adamw", "optimizer", choices=("adam", "adamw", "sgd"))
     lr: float = option(5e-4, "peak learning rate", low=0)
     weight_decay: float = option(1e-4, "weight decay", low=0)
@@ -54,6 +67,9 @@ class TrainSettings(DataOptions):
     )
     accumulate: int = option(1, "batches per optimizer step", low=1)
     clip: float = option(5.0, "largest gradient norm, 0 = no clipping", low=0)
+    ema: float = option(
+        0.0, "decay of the moving average of the weights that is validated and kept, such as 0.999; 0 = off", low=0
+    )
     monitor: str = option(
         "auto",
         "validation score that chooses the best epoch; miou_crack: mean of miou and crack_lt_iou_4, or miou alone if no crack is "
@@ -81,8 +97,9 @@ class TrainSettings(DataOptions):
             raise UserError(f"--warmup_epochs: expected less than --epochs {self.epochs}, found {self.warmup_epochs:g}")
         if self.scale_max < self.scale_min:
             raise UserError(f"--scale_max: expected at least --scale_min {self.scale_min}, found {self.scale_max}")
-        if self.plateau_factor >= 1:
-            raise UserError(f"--plateau_factor: expected less than 1, found {self.plateau_factor:g}")
+        for name in ("plateau_factor", "ema"):
+            if getattr(self, name) >= 1:
+                raise UserError(f"--{name}: expected less than 1, found {getattr(self, name):g}")
 
     @property
     def warmup(self) -> float:

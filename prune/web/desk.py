@@ -22,6 +22,7 @@ from prune.web.limits import read_upload
 from prune.web.networks import Loaded, Networks
 from prune.web.scale import scale_of
 from prune.web.session import Sessions, Visit
+from prune.web.survey import Surveys
 
 SHOWN = {
     "number": "crack",
@@ -72,6 +73,7 @@ class Desk:
 
     def __init__(self, work: Path) -> None:
         self.work, self.networks, self.sessions = work, Networks(work), Sessions()
+        self.surveys = Surveys(self.networks)
 
     def scaled_by_clicks(self, token: str) -> bool:
         """Whether the scale of a photograph came from clicks on it, and so belongs to no other."""

@@ -15,8 +15,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-MAX_BODY = 64_000_000
-"""Bytes a request may have: one photograph with what a form adds."""
+MAX_BODY = 260_000_000
+"""Bytes a request may have: one ZIP file of photographs with what a form adds."""
 API = re.compile(
     r"/gradio_api/(info|startup-events|theme\.css|heartbeat/\w+|upload|upload_progress|queue/(join|data)|cancel|reset"
     r"|file=[^?]+|app_id|token|user|login_check|call/\w+(/\w+)?|call/v2/\w+|run/\w+)/?"

@@ -3,7 +3,9 @@
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -170,6 +172,12 @@ class Networks:
                 raise UserError(f"expected a photograph done within {seconds:g} s, found a larger one") from None
             finally:
                 network.predictor.stopped = None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No network runs for anyone else inside the block."""
+        with self._lock:
+            yield
 
     def milliseconds(self, networks: tuple[Loaded, Loaded], image: NDArray[np.uint8]) -> tuple[float, float]:
         """Median time of two networks on a photograph uint8 (H, W, 3), RGB, run interleaved."""

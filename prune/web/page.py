@@ -126,6 +126,8 @@ def _right() -> dict[str, Any]:
             _comparison(parts)
         with gr.Tab("Correct") as parts["correct_tab"]:
             _correction(parts)
+        with gr.Tab("Survey"):
+            _survey(parts)
     return parts
 
 
@@ -156,6 +158,24 @@ def _comparison(parts: dict[str, Any]) -> None:
             parts[f"{name}_overlay"] = gr.Image(label=words, elem_id=f"{name}_overlay", **_picture(words))
     parts["difference"] = gr.Image(label="Difference", elem_id="difference", **_picture("Where the networks differ"))
     parts["difference_legend"] = gr.HTML("", elem_id="difference_legend")
+
+
+def _survey(parts: dict[str, Any]) -> None:
+    gr.Markdown(
+        "Many photographs, or a ZIP file of them, become a report with measured cracks, tables, and masks. Network and "
+        "scale are those on the left; the threshold is the network's own."
+    )
+    parts["survey_files"] = gr.File(
+        label="Photographs, or one ZIP file",
+        file_types=["image", ".zip"],
+        file_count="multiple",
+        elem_id="survey_files",
+    )
+    parts["make_survey"] = gr.Button("Make the report", variant="primary", elem_id="make_survey")
+    parts["survey_status"] = gr.Markdown("", elem_id="survey_status")
+    with gr.Row():
+        for name, text in (("survey_report", "Download report (HTML)"), ("survey_all", "Download everything (ZIP)")):
+            parts[name] = gr.DownloadButton(text, elem_id=name, interactive=False, size="sm")
 
 
 def _correction(parts: dict[str, Any]) -> None:

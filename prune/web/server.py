@@ -18,7 +18,8 @@ from prune.errors import UserError
 from prune.progress import say
 from prune.web.guard import Guard, is_local
 
-MAX_UPLOAD = "60mb"
+MAX_UPLOAD = "250mb"
+"""Of one file: a ZIP file of photographs; what a photograph may be is checked by its header."""
 MAX_THREADS = 8
 MAX_WAITING = 32
 """Requests that may wait for their turn; the others are told to come back."""

@@ -22,6 +22,8 @@ SETTINGS = ("token", "network", "threshold", "classes", "opacity", "palette", "m
 RESULT = ("result", "legend", "slider")
 MEASURED = ("cracks", "download_overlay", "download_mask", "download_csv")
 COMPARED = ("first_overlay", "other_overlay", "difference", "difference_legend")
+PROGRESS = gr.Progress()
+"""Gradio finds it among the defaults of an action."""
 NO_LEVELS = "this network gives class ids: there is no probability"
 
 
@@ -157,6 +159,11 @@ class Actions:
         except UserError as error:
             return gr.skip(), sentence(error)
 
+    def survey(self, files: list[str] | None, name: str | None, mm: float | None, tell: Any) -> tuple[Any, ...]:
+        """The report of many photographs."""
+        made = self.desk.surveys.make(files, name, mm, tell)
+        return download(made.report), download(made.everything), made.text
+
     def save(self, token: str, value: Any) -> tuple[str]:
         """The corrected pair on disk."""
         file = editing.save(self.desk, token, value)
@@ -223,7 +230,24 @@ def wire(page: gr.Blocks, desk: Desk, parts: dict[str, Any]) -> None:
     parts["start_editor"].click(told(do.edit, 1), settings, editor, api_name="edit")
     erased = some("token", "editor", "erased")
     parts["erase"].click(do.erase, erased, editor, api_name="erase", **HIDDEN)
+    asked, answered = some("survey_files", "network", "mm"), some("survey_report", "survey_all", "survey_status")
+    parts["make_survey"].click(survey_of(do), asked, answered, api_name="survey", **SLOW)
     parts["save"].click(told(do.save, 0), some("token", "editor"), [parts["saved"]], api_name="save")
+
+
+def survey_of(do: Actions) -> Callable[..., tuple[Any, ...]]:
+    """``Actions.survey`` with a progress bar; after a mistake there is nothing to download."""
+
+    def call(files: list[str] | None, name: str | None, mm: float | None, bar: Any = PROGRESS) -> tuple[Any, ...]:
+        def tell(done: int, total: int) -> None:
+            bar((done, total), desc="photographs", unit="photographs")
+
+        try:
+            return do.survey(files, name, mm, tell)
+        except FAILURES as error:
+            return download(None), download(None), sentence(error)
+
+    return call
 
 
 def choose_of(do: Actions) -> Callable[..., tuple[Any, ...]]:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +11,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from prune.report import charts, curves, network_charts, reliability
-from prune.report.charts import COLORS, MARKERS, sideways, study_charts
-from prune.report.network_charts import SHAPES, accuracy_over_cost
+from prune.report import charts, curves, reliability
+from prune.report.charts import COLORS, MARKERS, empty_figure, score_axis, scored_point, sideways
+from prune.studies.charts import style
+from prune.studies.table import Cell
 
 
 @pytest.fixture
@@ -26,21 +26,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
         figures.append(figure)
         return path
 
-    for module in (charts, curves, network_charts, reliability):
+    for module in (curves, reliability):
         monkeypatch.setattr(module, "save", keep)
     yield figures
-
-
-def rows(**other: Any) -> list[dict[str, Any]]:
-    """A dense network and two of equal cost; one scores 0 and is exactly on the axis."""
-    found = []
-    for number, (criterion, score) in enumerate((("", 0.6), ("L1", 0.0), ("Taylor", 0.5))):
-        stage, macs = ("fine-tuned", 60e9) if criterion else ("dense", 240e9)
-        row = {"name": str(number), "criterion": criterion, "stage": stage, "macs": macs, "latency_ms": macs / 1e8}
-        row |= {"miou": score, "crack_iou": score, "crack_lt_iou_4": score, "per_class": {"Crack": score}}
-        bounds = {"value": score, "low": max(0.0, score - 0.1), "high": score + 0.05}
-        found.append(row | {"scores": dict.fromkeys(("miou", "iou", "lt_iou@4"), bounds)} | other)
-    return found
 
 
 def markers(axes: Axes) -> list[Line2D]:
@@ -53,35 +41,32 @@ def intervals(axes: Axes) -> list[list[float]]:
     return [sorted(float(y) for y in segment[:, 1]) for part in parts for segment in part.get_segments()]
 
 
-def test_accuracy_over_cost_shows_the_intervals_that_are_known(drawn: list[Figure], tmp_path: Path) -> None:
-    study_charts(rows(), tmp_path, title="")
-    axes = drawn[-1].axes[0]
-    assert np.allclose(sorted(intervals(axes)), [[0, 0.05], [0.4, 0.55], [0.5, 0.65]])
-    study_charts(rows(scores={}), tmp_path, title="")
-    assert len(markers(drawn[-1].axes[0])) == 3 and not intervals(drawn[-1].axes[0])
+def test_a_score_over_a_cost_has_the_interval_that_is_known() -> None:
+    axes = empty_figure(4, 4, "").add_subplot()
+    scored_point(axes, (1, 0.5), (0.4, 0.55), ("red", "s"), label="a")
+    assert np.allclose(intervals(axes), [[0.4, 0.55]])
+    scored_point(axes, (2, 0.5), (None, None), ("red", "s"), label="b")
+    assert len(markers(axes)) == 2 and len(intervals(axes)) == 1
 
 
-def test_no_marker_is_cut_off_and_none_hides_another(drawn: list[Figure], tmp_path: Path) -> None:
-    study_charts(rows(), tmp_path, title="")
-    for axes in drawn[-1].axes:
-        points = markers(axes)
-        assert not any(point.get_clip_on() for point in points)
-        assert len({point.get_marker() for point in points}) == len({point.get_color() for point in points}) == 3
-        places = [tuple(p.get_transform().transform((p.get_xdata()[0], p.get_ydata()[0]))) for p in points]
-        left, right = sorted(place[0] for place in places)[:2]
-        assert math.isclose(right - left, charts.SHIFT * drawn[-1].dpi / 72, abs_tol=0.01)
-        assert axes.get_ylim()[0] < 0 and axes.get_xlim()[0] == 0
+def test_no_marker_is_cut_off_and_none_hides_another() -> None:
+    """A dense network and two of equal cost; one scores 0 and is exactly on the axis."""
+    figure = empty_figure(4, 4, "")
+    axes, costs = figure.add_subplot(), (240.0, 60.0, 60.0)
+    for number, (cost, score, shift) in enumerate(zip(costs, (0.6, 0.0, 0.5), sideways(costs), strict=True)):
+        scored_point(axes, (cost, score), (score, score), (COLORS[number], MARKERS[number]), label="", shift=shift)
+    score_axis(axes)
+    points = markers(axes)
+    assert len(points) == 3 and not any(point.get_clip_on() for point in points)
+    places = [tuple(p.get_transform().transform((p.get_xdata()[0], p.get_ydata()[0]))) for p in points]
+    left, right = sorted(place[0] for place in places)[:2]
+    assert math.isclose(right - left, charts.SHIFT * figure.dpi / 72, abs_tol=0.01)
+    assert axes.get_ylim()[0] < 0 and axes.get_xlim()[0] == 0
 
 
 def test_networks_of_nearly_equal_cost_are_set_side_by_side() -> None:
     assert sideways([100, 20, 21, 19.5]) == [0, 0, 9, -9]
     assert sideways([100, 50]) == [0, 0] and sideways([7, 7]) == [-4.5, 4.5] and sideways([]) == []
-
-
-def test_bars_differ_without_their_colors(drawn: list[Figure], tmp_path: Path) -> None:
-    study_charts([*rows(), {**rows()[1], "stage": "pruned"}], tmp_path, title="")
-    hatches = [{bar.get_hatch() for bar in container} for container in drawn[0].axes[0].containers]
-    assert hatches == [{""}, {"////"}]
 
 
 def test_lines_of_a_training_differ_without_their_colors(drawn: list[Figure], tmp_path: Path) -> None:
@@ -92,13 +77,12 @@ def test_lines_of_a_training_differ_without_their_colors(drawn: list[Figure], tm
     assert len({line.get_markevery() for line in lines}) > 1  # lines on top of each other show all their markers
 
 
-def test_every_network_has_a_look_of_its_own(drawn: list[Figure], tmp_path: Path) -> None:
-    looks = {(SHAPES[n % len(SHAPES)], COLORS[n % len(COLORS)]) for n in range(60)}
-    assert len(looks) == 60
-    scores = {"value": 0.5, "low": 0.4, "high": 0.7}
-    pair = [{"network": "a", "macs": m, "latency_ms": m, "scores": {"lt_iou@4": scores, "iou": scores}} for m in (2, 1)]
-    accuracy_over_cost(pair, tmp_path / "a.png")
-    assert np.allclose(intervals(drawn[0].axes[0]), [[0.4, 0.7]] * 2)
+def test_every_network_of_a_study_has_a_look_of_its_own() -> None:
+    cells = [Cell(f"n{number}", method, "", "", "fp32") for number in range(20) for method in ("dense", "Taylor")]
+    looks = [(look["color"], look["marker"], look.get("markerfacecolor")) for look in style(cells).values()]
+    assert len(set(looks)) == len(looks) == 40 and [look[2] for look in looks[:2]] == [None, "white"]
+    pair = style([Cell(network, "L1", "", "", "fp32") for network in "ab"])
+    assert pair["a", "L1"] | {"markerfacecolor": "white"} == pair["b", "L1"]
 
 
 def test_the_reliability_diagram_keeps_its_markers_whole(drawn: list[Figure], tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from PIL import Image
 
 from prune.data.labels import CRACK, IGNORE_INDEX, S2DS, ClassSet
 from prune.report import figures
-from prune.report.charts import study_charts
 from prune.report.curves import training_curves
 from prune.report.figures import (
     color_mask,
@@ -292,45 +291,10 @@ def test_show_draws_the_picture_and_closes_the_window(monkeypatch: pytest.Monkey
     assert np.array_equal(seen[0], photo) and not pyplot.get_fignums()
 
 
-def study_rows() -> list[dict[str, Any]]:
-    """A dense network and two criteria; Vegetation is absent everywhere, one crack IoU is missing."""
-    rows = []
-    networks = [("", "dense"), *((c, s) for c in ("L1", "Taylor") for s in ("pruned", "fine-tuned"))]
-    for number, (criterion, stage) in enumerate(networks):
-        score = 0.6 - 0.1 * number
-        row = {"name": f"{criterion}_{stage}", "criterion": criterion, "stage": stage, "parameters": 61_000_000}
-        row |= {"macs": 240e9 / (number + 1), "mib": 230.0, "latency_ms": None if number == 2 else 900.0}
-        row |= {"miou": score, "crack_iou": None if number == 2 else score / 2, "crack_lt_iou_4": score / 3}
-        rows.append({**row, "per_class": {"Background": 0.9, "Vegetation": None, "Crack": row["crack_iou"]}})
-    return rows
-
-
 def drawn_png(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         assert image.format == "PNG"
         return np.asarray(image.convert("RGB"))
-
-
-def test_study_charts_draw_three_pictures_and_leave_gaps_for_none(tmp_path: Path) -> None:
-    files = study_charts(study_rows(), tmp_path / "charts", title="demo, test split")
-    assert [file.name for file in files] == ["criteria.png", "per_class.png", "cost.png"]
-    for file in files:
-        drawn = drawn_png(file)
-        assert drawn.shape[0] > 400 and drawn.shape[1] > 800 and len(np.unique(drawn[..., 0])) > 50
-        assert (drawn[[0, -1]] == 255).all() and (drawn[:, [0, -1]] == 255).all()  # nothing is cut off
-
-
-def test_study_charts_survive_missing_everything(tmp_path: Path) -> None:
-    empty = {
-        "latency_ms": None,
-        "macs": None,
-        "miou": None,
-        "crack_iou": None,
-        "crack_lt_iou_4": None,
-        "per_class": {"Crack": None},
-    }
-    for rows in (study_rows()[:1], [row | empty for row in study_rows()[1:]]):
-        assert all(drawn_png(file).min() < 100 for file in study_charts(rows, tmp_path, title="x"))
 
 
 def test_training_curves_take_numbers_texts_and_blanks(tmp_path: Path) -> None:

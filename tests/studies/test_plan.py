@@ -46,6 +46,13 @@ DATA = {"train": "a", "val": "b", "test": "c"}
         ({"train": {"seed": 3}}, r"\[train\] seed: the study sets it, see the keys of the plan"),
         ({"prune": {"allocation": "global"}}, r"\[prune\] allocation: the study sets it"),
         ({"export": {"to": "coreml"}}, r"\[export\] to: expected one of onnx"),
+        ({"networks": [{"epochs": 3}]}, "--networks: expected names, or tables with a model, found {'epochs': 3}"),
+        ({"networks": [{"model": "unet", "epoch": 3}]}, "networks unet has no 'epoch', did you mean epochs"),
+        ({"networks": [{"model": "unet", "epochs": 0}]}, "networks unet: epochs: expected at least 1, found 0"),
+        ({"networks": [{"model": "unet", "finetune": 3}]}, "networks unet: finetune: expected a table, found 3"),
+        ({"networks": ["unet", {"model": "unet"}]}, "--networks: expected different values, found unet, unet"),
+        ({"networks": ["unet", "x"], "dense": "a.pth"}, "--dense a.pth: expected no networks beside it, found 2"),
+        ({"controls": 1}, "--controls: expected true or false, found 1"),
         ({"synthesize": {"image": 3}}, r"\[synthesize\] has no 'image', did you mean images\?"),
     ],
 )
@@ -107,6 +114,21 @@ def test_impossible_combinations_are_left_out_and_named() -> None:
         build(plan_from({**plan, "ratios": [], "allocations": ["global"]}), DATA)
 
 
+def test_a_distillation_may_set_any_option_of_it() -> None:
+    kinds = [{"distill_loss": "cwd"}, {"distill_loss": "kl+cwd", "distill_features": 2.0, "distill_temperature": 4.0}]
+    plan = {"ratios": [50], "criteria": ["L2"], "networks": ["deeplabv3_tiny"], "distillation": [False, *kinds]}
+    graph = build(plan_from({**plan, "train": {"sparsity": 1e-4, "ema": 0.99}}), DATA)
+    rows = {row.options: graph.trials[row.checkpoint] for row in graph.rows if row.method == "L2"}
+    assert list(rows) == ["", "distilled loss cwd", "distilled loss kl+cwd features 2.0 temperature 4.0"]
+    told = [{key: v for key, v in trial.settings.items() if key.startswith("distill")} for trial in rows.values()]
+    assert told == [{}, *kinds] and all(trial.settings["ema"] == 0.99 for trial in rows.values())
+    # Sparse training comes before pruning: neither fine-tuning nor a control repeats it.
+    sparse = {trial.kind for trial in graph.trials.values() if "sparsity" in trial.settings}
+    assert sparse == {"train"} and {"scratch", "finetune"} <= {trial.kind for trial in graph.trials.values()}
+    with refused("distillation distilled loss mse: distill_loss: expected one of kl, cwd, kl.cwd, found 'mse'"):
+        plan_from({**plan, "distillation": [{"distill_loss": "mse"}]})
+
+
 def test_distillation_precision_and_smaller_networks_are_rows() -> None:
     plan = {
         "ratios": [50],
@@ -120,3 +142,38 @@ def test_distillation_precision_and_smaller_networks_are_rows() -> None:
     distilled = graph.trials[rows["deeplabv3_tiny", "L2", "distilled weight 2.0", "fp32"].checkpoint]
     assert distilled.settings["distill_weight"] == 2.0 and set(distilled.parents) == {"network", "teacher"}
     assert list(rows["deeplabv3_tiny", "L2", "", "int8"].latency) == ["onnx-int8"]
+
+
+def test_a_network_may_have_options_of_its_own() -> None:
+    own = {"model": "deeplabv3_tiny", "epochs": 5, "finetune": {"epochs": 4, "lr": 0.1}}
+    plan = plan_from({"ratios": [50], "networks": ["unet", own], "train": {"epochs": 2}, "finetune": {"epochs": 1}})
+    assert [plan.settings(table, "deeplabv3_tiny")["epochs"] for table in ("train", "finetune")] == [5, 4]
+    assert (plan.total_epochs("unet"), plan.total_epochs("deeplabv3_tiny")) == (3, 9)
+    tuned = [
+        t.settings for t in build(plan, DATA).trials.values() if t.kind == "finetune" and t.settings["epochs"] == 4
+    ]
+    assert len(tuned) == len(plan.named_criteria()) and {settings["lr"] for settings in tuned} == {0.1}
+
+
+def test_without_controls_nothing_but_the_criteria_is_computed_and_untuned_networks_are_rows() -> None:
+    graph = build(plan_from({"ratios": [50], "criteria": ["L1"], "controls": False, "untuned": True}), DATA)
+    assert [(row.method, row.options) for row in graph.rows] == [("dense", ""), ("L1", ""), ("L1", "not fine-tuned")]
+    tuned, before = graph.rows[1:]
+    assert graph.trials[before.checkpoint].kind == "prune" and graph.trials[tuned.checkpoint].kind == "finetune"
+    assert before.latency == tuned.latency  # equal widths, timed once
+    assert sorted({trial.kind for trial in graph.trials.values()}) == [
+        "evaluate",
+        "finetune",
+        "latency",
+        "prune",
+        "train",
+    ]
+
+
+def test_a_checkpoint_in_place_of_training_is_named_by_its_content() -> None:
+    plan = plan_from({"ratios": [50], "criteria": ["L1"], "dense": "a/b.pth", "seeds": [0, 1]})
+    one, other = (build(plan, DATA | {"dense": content}).trials for content in ("x", "y"))
+    given = [trial for trial in one.values() if trial.kind == "given"]
+    assert len(given) == 1 and given[0].how == {"file": "a/b.pth"} and given[0].data == {"dense": "x"}
+    assert "train" not in {trial.kind for trial in one.values()}
+    assert not one.keys() & other.keys()

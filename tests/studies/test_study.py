@@ -170,6 +170,16 @@ def test_report_only_needs_no_data_and_gives_the_same(place: Path) -> None:
     assert {name: (place / "s" / name).read_bytes() for name in before} == before
 
 
+def test_results_say_nothing_of_the_machines_folders(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    run(place, data="data", seeds=[0], output="s")
+    for file in (*place.glob("s/*"), *place.glob("s/trials/*/*.json")):
+        if file.is_file() and file.suffix in (".json", ".html", ".md", ".csv", ".tex") and file.stem != "fingerprints":
+            assert str(place) not in file.read_text(), file
+    settings = next(place.glob("s/trials/*/settings.json"))
+    assert json.loads(settings.read_text())["data"] == "data"
+
+
 @pytest.mark.parametrize(("keep", "kept"), [("all", 8), ("best", 2), ("none", 0)])
 def test_checkpoints_are_kept_as_the_plan_says(place: Path, keep: str, kept: int) -> None:
     run(place, seeds=[0, 1], keep=keep)

@@ -1,4 +1,4 @@
-"""What the processes of ``test_ranks.py`` run: a module that imports little, because each of them imports it.
+"""What the processes of ``test_ranks.py`` and ``test_torchrun.py`` run: a module that imports little, because each of them imports it.
 
 As a program it is ``train.py`` in float64, where two processes differ from one by 1e-13 and a mistake by far more.
 """
@@ -15,9 +15,13 @@ from torch import nn
 from prune.errors import UserError
 from prune.options import LOSSES
 from prune.training import ranks
-from prune.training.distillation import Distillation
+from prune.training.averaging import AveragedWeights
+from prune.training.distillation import Distillation, Lesson, SharedFeatures
+from prune.training.group_lasso import GroupLasso
 from prune.training.losses import make_loss
 from prune.training.parallel import data_parallel
+from prune.training.settings import TrainSettings
+from prune.training.step import TrainingStep, make_optimizer, train_one_epoch
 
 CPU = torch.device("cpu")
 
@@ -62,12 +66,12 @@ def one_step(rank: int, size: int) -> dict[str, torch.Tensor]:
         for weighted in (None, weights):
             torch.manual_seed(1)
             model, teacher = Small().double(), nn.Conv2d(3, 4, 5).double()
-            taught = Distillation(teacher, 0.7)
+            taught = Distillation(teacher, 0.7, kind="kl+cwd")
             model.train()
             with data_parallel(model, CPU, sync_batchnorm=True) as forward:
                 logits = forward(images[part])
                 loss = make_loss(name, weighted)(logits, label[part])
-                loss = loss + taught.loss(logits, teacher(images[part]), label[part])
+                loss = loss + taught.loss(logits, Lesson(teacher(images[part])), label[part])
                 loss.backward()
             assert type(model.norm) is nn.BatchNorm2d and model.norm is model.again is model.layers[4]
             key = f"{name} {weighted is not None}"
@@ -77,11 +81,31 @@ def one_step(rank: int, size: int) -> dict[str, torch.Tensor]:
     return found
 
 
+def some_updates(rank: int, size: int) -> dict[str, torch.Tensor]:
+    """Weights after optimizer steps on a share of batches, with features of a wider teacher, group lasso and averaging."""
+    torch.manual_seed(0)
+    model, teacher = Pixels().train(), nn.Sequential(nn.Conv2d(3, 20, 3, padding=1), nn.SiLU(), nn.Conv2d(20, 7, 1))
+    batches = [(torch.randn(4, 3, 8, 8), torch.randint(0, 7, (4, 8, 8))) for _ in range(3)]
+    part = slice(4 // size * rank, 4 // size * (rank + 1))
+    features = SharedFeatures(model, teacher, 2.0)
+    step = TrainingStep(model, make_loss("ce"), CPU, distillation=Distillation(teacher, kind="cwd", features=features))
+    step.sparsity, step.average = GroupLasso(model, 0.01), AveragedWeights(model, 0.9)
+    config = TrainSettings(optimizer="sgd", lr=0.1, clip=0.5, accumulate=2)
+    optimizer, scaler = make_optimizer(model, config, step.projection), torch.amp.GradScaler("cpu", enabled=False)
+    with data_parallel(model, CPU, sync_batchnorm=True) as step.forward:
+        shares = [(images[part], label[part]) for images, label in batches]
+        train_one_epoch(step, shares, optimizer, scaler, config, lambda number, loss: None)
+    found = {name: value.clone() for name, value in model.state_dict().items()}
+    found |= {f"average {name}": value for name, value in step.average.weights.items()}
+    return found | {"projection": features.projection.state_dict()["weight"]}
+
+
 def work(rank: int, port: int, folder: Path) -> None:
     os.environ.update(environment(rank, 2, port))
     torch.set_num_threads(1)
     with ranks.joined(CPU):
         torch.save(one_step(rank, 2), folder / f"{rank}.pt")
+        torch.save(some_updates(rank, 2), folder / f"{rank}_updates.pt")
 
         def fail() -> None:
             raise UserError("--lr: only the first process looks")
@@ -114,7 +138,6 @@ def train_in_float64() -> int:
     """``train.py`` with every float32 of the network, the images and the losses replaced by float64."""
     from prune.cli.verbs import script
     from prune.inference.torch import TorchPredictor
-    from prune.training.step import TrainingStep
 
     torch.set_default_dtype(torch.float64)
     torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]

@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import prune
 from prune.data.find_split import find_split
 from prune.models.checkpoint import load_checkpoint
-from tests.conftest import refused
+from tests.conftest import make_data, refused
 from tests.training.test_loop import SMALL
 
 ONE = {**SMALL, "epochs": 1}
@@ -119,3 +121,16 @@ def test_misuse_is_named(data: Path, here: Path) -> None:
     first = prune.train(data, classes="crack", **ONE)
     with refused("--classes .*: deeplabv3_tiny has the classes Background, Crack"):
         prune.train(data, start=first.model, classes="s2ds", **ONE)
+
+
+def test_labels_that_are_all_ignored_are_named(tmp_path: Path) -> None:
+    empty = make_data(tmp_path / "empty")
+    for file in empty.rglob("Labels_grayscale/*.png"):
+        Image.fromarray(np.full((64, 64), 255, np.uint8)).save(file)
+    with refused("train: expected labeled pixels to train on, found only ignored ones"):
+        prune.train(empty, **ONE, classes="s2ds")
+    dense = prune.train(make_data(tmp_path / "data"), **ONE, classes="s2ds").model
+    with refused("expected labeled pixels to take gradients of, found only ignored ones"):
+        prune.prune(dense, data=empty, crop_size=64, batches=1, amp="off", channels_last=False)
+    scores = prune.evaluate(dense, empty / "test", workers=0)
+    assert scores.summary["miou"] is None and "of 3 crack-free images" in str(scores)

@@ -16,11 +16,10 @@ import prune as library
 from prune.cli import prune
 from prune.cli import train as command_line
 from prune.cli.train import TrainOptions, train
-from prune.cli.verbs import parse, run_command
+from prune.cli.verbs import parse
 from prune.files import locked
 from prune.models.checkpoint import load_checkpoint
 from prune.models.torch_file import read_torch, write_torch
-from prune.studies.journal import Journal
 from prune.training import loop as fit
 from tests.conftest import ROOT, TINY, command, refused
 from tests.training.test_loop import SMALL, history, run
@@ -138,23 +137,6 @@ def test_two_trainings_of_one_name_do_not_mix(data: Path, here: Path) -> None:
     assert not Path("results/models/a.pth").exists() and not Path("results/runs/a").exists()
 
 
-def test_a_journal_replaces_what_it_made_and_nothing_else(data: Path, here: Path) -> None:
-    model, notes = Path("results/models/a.pth"), Journal(Path("journal.json"), data, run_command, force=True)
-    words = [str(data), str(data), "a", *TINY, "--weights", "none", "--epochs"]
-    notes.run(model, "train.py", *words, 1)
-    first = model.read_bytes()
-    notes.run(model, "train.py", *words, 2)
-    assert len(history("a")) == 2 and model.read_bytes() != first
-    notes.steps[-1].pop("seconds")  # as if it had been killed: it is continued, and it was complete
-    notes.run(model, "train.py", *words, 2)
-    assert len(history("a")) == 2
-    model.unlink()
-    notes.run(model, "train.py", *words, 2)
-    assert model.exists()
-    with refused("results/models/a.pth exists: choose another NAME"):
-        Journal(Path("other.json"), data, run_command).run(model, "train.py", *words, 2)
-
-
 def test_a_resumed_run_needs_no_flag_again(data: Path, here: Path, stop_in_epoch: Callable[[int], None]) -> None:
     flags = [*TINY, "--weights", "none", "--epochs", "3", "--lr", "0.002", "--seed", "4"]
     command_line.main([str(data / "train"), str(data / "val"), "whole", *flags])
@@ -191,7 +173,15 @@ def test_a_run_of_an_older_version_can_be_resumed(data: Path, here: Path) -> Non
     train(run(data, "a", epochs=2))
     last = Path("results/runs/a/last.pth")
     content = read_torch(last)
-    for name in ("distill_weight", "distill_temperature", "teacher"):
+    for name in (
+        "distill_weight",
+        "distill_temperature",
+        "distill_loss",
+        "distill_features",
+        "ema",
+        "sparsity",
+        "teacher",
+    ):
         content["config"].pop(name)
     write_torch(content, last)
     assert train(run(data, "a", epochs=2, resume=True)).progress.epoch == 2

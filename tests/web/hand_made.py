@@ -37,7 +37,7 @@ def dark_network(file: Path, below: float = 90.0) -> Path:
         "history": ["set by hand"],
         "precision": "fp32",
         "parameters": 8,
-        "macs": 6 * 480 * 640,
+        "macs": {"640x480": 6 * 480 * 640},
     }
     helper.set_model_props(model, {METADATA: json.dumps(card)})
     file.parent.mkdir(parents=True, exist_ok=True)

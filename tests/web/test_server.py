@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,19 @@ def test_the_private_folder_is_removed_at_the_end(tmp_path: Path) -> None:
     assert len(list(temporary.glob("prune-page-*"))) == 1
     program.terminate()
     assert program.wait(WAIT) == 0 and not any(temporary.iterdir()) and not any(work.iterdir())
+
+
+def test_photographs_become_a_survey_to_download(page: str, tmp_path: Path) -> None:
+    pixels = np.full((120, 160, 3), 200, np.uint8)
+    pixels[50:55, 20:120] = 10
+    Image.fromarray(pixels).save(tmp_path / "wall.png")
+    client = gradio_client.Client(page, verbose=False, analytics_enabled=False)
+    files = [gradio_client.handle_file(str(tmp_path / "wall.png"))]
+    report, everything, text = client.predict(files, "dark.onnx", 0.5, api_name="/survey")
+    report, everything = (one["value"] if isinstance(one, dict) else one for one in (report, everything))
+    assert "1 crack, total length 50" in text and "wall" in Path(report).read_text()
+    with zipfile.ZipFile(everything) as archive:
+        assert "cracks.csv" in archive.namelist()
 
 
 def test_a_taken_port_and_a_bad_host_are_one_line() -> None:
