@@ -92,6 +92,10 @@ class ProgramPredictor(Predictor):
                 self.program, texts = read_program(file)
                 require_finite(self.program.state, file)
             self.card = card_from_metadata(json.loads(texts[METADATA]), file, "pt2")
+        except UserError as error:
+            if str(file) in error.message:
+                raise
+            raise UserError(f"{file}: expected an exported program, found: {error.message}") from error
         except (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise UserError(f"{file}: expected an exported program, found: {first_line(error)}") from error
         exact_float32()

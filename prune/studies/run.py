@@ -140,6 +140,8 @@ def study(
             study of other data, and when another process runs this study. A trial that fails raises nothing.
     """
     settings = RunSettings(executor=executor, jobs=jobs, address=address, cpus=cpus, gpus=gpus)
+    if report_only and output is not None:
+        return report(output)
     chosen = plan_from(plan, **keys)
     folder = Path(output) if output is not None else RESULTS / "studies" / chosen.name
     if report_only:

@@ -80,7 +80,7 @@ def portable(content: Any) -> Any:
         return {key: portable(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
         return [portable(value) for value in content]
-    return content.removeprefix(f"{Path.cwd()}{os.sep}") if isinstance(content, str) else content
+    return content.replace(f"{Path.cwd()}{os.sep}", "") if isinstance(content, str) else content
 
 
 def perform(task: Task, work: Work) -> Outcome:

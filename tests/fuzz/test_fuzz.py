@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prune.errors import UserError, printable
@@ -15,7 +15,7 @@ EACH = 20
 SLOW = {"study, study.json", "evaluation, JSON"}
 """Formats whose cases take a second: fewer of them."""
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_subnormal=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
     max_leaves=8,
 )
@@ -29,7 +29,7 @@ def test_damaged_files_give_a_sentence(name: str, tmp_path: Path) -> None:
     assert [case for case in cases if case.outcome == FAILED] == []
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES)
 def test_content_of_any_kind_fits_or_is_named(content: object) -> None:
     shape = {"a": Many(float), "b?": Maybe({"c": str}), "c": Each(Many(int))}
@@ -41,7 +41,7 @@ def test_content_of_any_kind_fits_or_is_named(content: object) -> None:
         assert isinstance(content, dict) and all(isinstance(value, (int, float)) for value in content["a"])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text())
 def test_any_text_can_be_printed_and_steers_nothing(text: str) -> None:
     shown = printable(text)

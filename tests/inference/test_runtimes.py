@@ -27,6 +27,7 @@ from prune.inference.metadata import METADATA
 from prune.inference.ncnn import NcnnPredictor
 from prune.inference.onnx import FULL_PRECISION, OnnxPredictor
 from prune.inference.openvino import OpenVinoPredictor, has_openvino_bf16, openvino_core, openvino_settings
+from prune.inference.seal import seal, unsealed
 from prune.inference.torch import TorchPredictor
 from prune.models import build_model
 from prune.models.checkpoint import Network
@@ -147,8 +148,9 @@ def test_bf16_is_refused_where_the_cpu_has_none(
     )
     model = openvino_core().read_model(str(files["openvino fp32"]))
     text = json.loads(model.get_rt_info([METADATA]).astype(str)) | {"precision": "bf16"}
-    model.set_rt_info(json.dumps(text), [METADATA])
+    model.set_rt_info(unsealed(json.dumps(text)), [METADATA])
     openvino.save_model(model, "a.xml")
+    seal(Path("a.xml"))
     with refused(r"a\.xml of the precision bf16: expected a CPU that computes bfloat16"):
         load_predictor(Path("a.xml"))
     assert load_predictor(files["openvino fp32"]).card.precision == "fp32"

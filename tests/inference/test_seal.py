@@ -26,15 +26,35 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate("ab"):
         torch.manual_seed(number)
         network = Network(UNet(2, widths=(4, 4, 4, 4, 4)).eval(), "unet", CRACK)
-        for runtime in WEIGHTS:
+        for runtime in ("onnx", "openvino"):
             target = ExportTarget(runtime, "fp32", (32, 32))
             export(network, target, folder / f"{name}{target.suffix}")
     return folder
 
 
-@pytest.mark.parametrize("runtime", WEIGHTS)
-def test_a_changed_weight_is_noticed(made: Path, tmp_path: Path, runtime: str) -> None:
-    folder = Path(shutil.copytree(made, tmp_path / "copy"))
+@pytest.fixture(scope="module")
+def made_for_ncnn(made: Path) -> Path:
+    """The same with files of ncnn, whose converter takes its time."""
+    for number, name in enumerate("ab"):
+        torch.manual_seed(number)
+        network = Network(UNet(2, widths=(4, 4, 4, 4, 4)).eval(), "unet", CRACK)
+        export(network, ExportTarget("ncnn", "fp32", (32, 32)), made / f"{name}.ncnn.param")
+    return made
+
+
+def files(request: pytest.FixtureRequest, runtime: str, tmp_path: Path) -> Path:
+    """A copy of the exports."""
+    return Path(
+        shutil.copytree(request.getfixturevalue("made_for_ncnn" if runtime == "ncnn" else "made"), tmp_path / "copy")
+    )
+
+
+SLOW_NCNN = pytest.param("ncnn", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino", SLOW_NCNN])
+def test_a_changed_weight_is_noticed(request: pytest.FixtureRequest, tmp_path: Path, runtime: str) -> None:
+    folder = files(request, runtime, tmp_path)
     file = folder / f"a{ExportTarget(runtime).suffix}"
     assert verify(file)
     load_predictor(file)
@@ -46,9 +66,11 @@ def test_a_changed_weight_is_noticed(made: Path, tmp_path: Path, runtime: str) -
         load_predictor(file)
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "ncnn"])
-def test_the_weights_of_another_network_are_noticed(made: Path, tmp_path: Path, runtime: str) -> None:
-    folder = Path(shutil.copytree(made, tmp_path / "copy"))
+@pytest.mark.parametrize("runtime", ["openvino", SLOW_NCNN])
+def test_the_weights_of_another_network_are_noticed(
+    request: pytest.FixtureRequest, tmp_path: Path, runtime: str
+) -> None:
+    folder = files(request, runtime, tmp_path)
     shutil.copy(folder / WEIGHTS[runtime].format("b"), folder / WEIGHTS[runtime].format("a"))
     with refused("damaged or of different networks"):
         load_predictor(folder / f"a{ExportTarget(runtime).suffix}")
@@ -73,8 +95,9 @@ def test_what_is_sealed_is_the_whole_content(tmp_path: Path) -> None:
         verify(tmp_path / "a.xml")
 
 
-def test_a_foreign_ncnn_graph_that_ends_its_process_is_refused(made: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(made, tmp_path / "copy"))
+@pytest.mark.slow
+def test_a_foreign_ncnn_graph_that_ends_its_process_is_refused(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    folder = files(request, "ncnn", tmp_path)
     file = folder / "a.ncnn.param"
     lines = [line for line in file.read_text().splitlines() if not line.startswith("prune_metadata")]
     damaged = [line.replace("0=4", "0=400000") if line.startswith("Convolution ") else line for line in lines]

@@ -118,7 +118,10 @@ def test_a_checkpoint_keeps_the_stride_and_files_without_one_stay_readable_to_ea
     assert output_stride(loaded.model) == 16 and torch.equal(logits(loaded.model), logits(network.model))
     assert output_stride(load_checkpoint(plain).model) == 8
     content = torch.load(file, weights_only=True)
-    for wrong, message in ((7, "output stride: expected one of 8, 16, 32, found 7"), ("16", "found '16'")):
+    for wrong, message in (
+        (7, "output stride: expected one of 8, 16, 32, found 7"),
+        ("16", "as architecture.output_stride, found text"),
+    ):
         content["architecture"]["output_stride"] = wrong
         torch.save(content, tmp_path / "wrong.pth")
         with refused(f"wrong.pth: .*{message}"):

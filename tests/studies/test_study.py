@@ -160,6 +160,8 @@ def test_missing_data_an_unknown_network_and_no_study_are_refused(place: Path) -
 
 
 def test_report_only_needs_no_data_and_gives_the_same(place: Path) -> None:
+    with refused("expected the folder of a study, found no study.json"):
+        study(output=place / "s", report_only=True)
     run(place, seeds=[0])
     before = {name: (place / "s" / name).read_bytes() for name in ("table.json", "table.tex", "table.csv")}
     (place / "data").rename(place / "gone")

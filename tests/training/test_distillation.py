@@ -173,6 +173,7 @@ def test_the_projection_learns_with_the_student_and_starts_from_the_seed() -> No
     assert not torch.equal(features.projection.state_dict()["weight"], same.projection.state_dict()["weight"])
 
 
+@pytest.mark.slow
 def test_a_projection_is_kept_for_resuming_and_never_in_the_checkpoint(
     data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
