@@ -49,6 +49,7 @@ def test_a_network_of_another_library_goes_the_whole_way(data: Path, tmp_path: P
     assert np.mean(maps[0] == maps[1]) > 0.999
 
 
+@pytest.mark.slow
 def test_a_module_as_it_is_can_be_scored_and_exported(data: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = Own().eval()

@@ -47,6 +47,7 @@ def on_the_box(allowed: list[str], *words: object) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize(("packages", "name"), [(["onnxruntime"], "numpy matrix product"), (["openvino"], "openvino")])
+@pytest.mark.slow
 def test_exports_are_timed_without_pytorch(here: Path, packages: list[str], name: str) -> None:
     network = Network(build_model("deeplabv3_tiny", 7, auxiliary=False).eval(), "deeplabv3_tiny")
     export(network, ExportTarget("onnx", size=(64, 64)), here / "a.onnx")

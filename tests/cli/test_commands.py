@@ -109,6 +109,7 @@ def test_in_a_bare_clone_data_and_network_come_by_themselves(
     assert Path("results/metrics/deeplabv3_tiny_taylor_50.xlsx").exists()
 
 
+@pytest.mark.slow
 def test_a_network_of_two_classes_goes_through_every_verb(
     data: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -131,6 +131,7 @@ def test_misuse_is_named(network: Network, data: Path, here: Path) -> None:
     assert names(here) == ["b.onnx"] and isinstance(ExportResult(Path("b.onnx")), os.PathLike)
 
 
+@pytest.mark.slow
 def test_a_file_says_what_its_maker_wants_it_to(network: Network, here: Path) -> None:
     sentence = "Cracks thinner than 2 px are often missed, joints are taken for cracks, and shadows of cables " * 2
     notes = {"data": "drawn photographs", "known failures": [sentence.strip(), "water"]}

@@ -133,6 +133,7 @@ def test_the_class_map_can_be_made_inside_the_file(trained: Path, tmp_path: Path
     assert json.loads(metadata(network, target))["output"] == "class ids"
 
 
+@pytest.mark.slow
 def test_the_graph_is_folded_and_holds_what_tensorrt_documents(trained: Path, exported: Path, tmp_path: Path) -> None:
     batches = [Preprocessing().normalize(photo(64, 64))]
     quantized = write_export(

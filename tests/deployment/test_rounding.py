@@ -150,6 +150,7 @@ def test_rounding_lies_before_convolutions_and_nowhere_else(gated: Network) -> N
     assert torch.allclose(rounded(images), gated.model(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_file_computes_what_was_trained_with_integers(gated: Network, tmp_path: Path) -> None:
     rounded = fake_quantized(gated, PHOTOS)
     expected = rounded(torch.from_numpy(PHOTOS[0])).detach().numpy()

@@ -12,8 +12,8 @@ from tests.fuzz.cases import FAILED, Damaged
 from tests.fuzz.readers import FORMATS
 
 EACH = 20
-SLOW = {"study, study.json", "evaluation, JSON"}
-"""Formats whose cases take a second: fewer of them."""
+SLOW, LONG = {"study, study.json", "evaluation, JSON"}, {"study, study.json", "program, PT2"}
+"""Formats of which fewer cases are read, and those whose valid file takes seconds to make."""
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_subnormal=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
@@ -21,7 +21,14 @@ VALUES = st.recursive(
 )
 
 
-@pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if not form.native])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
+        for name, form in FORMATS.items()
+        if not form.native
+    ],
+)
 def test_damaged_files_give_a_sentence(name: str, tmp_path: Path) -> None:
     damaged = Damaged(name, tmp_path)
     damaged.check_whole()

@@ -110,6 +110,7 @@ def test_widths_below_a_pixel_are_no_numbers(tmp_path: Path) -> None:
     assert "&lt; 0.5" in (tmp_path / "out/report.html").read_text() and result.findings.unresolved == 1
 
 
+@pytest.mark.slow
 def test_a_killed_survey_continues_with_the_same_bytes(tmp_path: Path) -> None:
     photos = photographs(tmp_path / "photos")
     for place in ("killed", "whole"):

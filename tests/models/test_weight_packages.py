@@ -150,6 +150,7 @@ class TestEfficientNetLite:
         assert scores.argmax() == CAT and scores[CAT] > 0.5
 
 
+@pytest.mark.slow
 def test_every_convolution_of_vgg16_gives_the_activations_of_the_keras_network() -> None:
     """Computed here with the kernels as Keras numbers them on BGR pixels minus Caffe's mean; the decoder stays as it was."""
     h5py, file = pytest.importorskip("h5py"), file_of(VGG)

@@ -429,6 +429,7 @@ def test_a_command_line_says_what_is_closest_when_widths_are_too_coarse(
     )
 
 
+@pytest.mark.slow
 def test_a_command_line_with_a_latency_and_round_to_auto(
     data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
