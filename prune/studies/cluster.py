@@ -1,7 +1,9 @@
 """Trials as tasks of a Ray cluster: Ray places them, and repeats those whose node was lost."""
 
 import os
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 from prune.errors import UserError, first_line
 from prune.studies.kinds import Task, Work
@@ -10,6 +12,8 @@ from prune.studies.work import Outcome, perform
 RETRIES = 5
 """How often Ray restarts a trial whose process or node was lost."""
 MANY = 10_000
+PATIENCE = 5.0
+"""Seconds to wait for the port of a cluster; Ray itself tries for minutes."""
 
 
 class RayExecutor:
@@ -47,8 +51,9 @@ class RayExecutor:
     def _connect(self, address: str | None) -> None:
         found = {} if address is None else {"address": address}
         try:
+            _require_port(address or "")
             self.ray.init(**found, log_to_driver=False, logging_level="ERROR", configure_logging=True)
-        except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError, and gRPC's own
+        except Exception as error:  # sockets raise OSError, Ray ConnectionError, RuntimeError, ValueError, and gRPC's own
             raise UserError(
                 f"--address {address or 'local'}: expected a Ray cluster, none answers ({first_line(error)}); "
                 "start one with: ray start --head"
@@ -95,3 +100,14 @@ class RayExecutor:
             self.ray.cancel(reference, force=True)
         if self.started:
             self.ray.shutdown()
+
+
+def _require_port(address: str) -> None:
+    """Raise ``OSError`` when nothing listens at an address ``host:port`` or ``ray://host:port``; others are left to Ray.
+
+    Raises:
+        ValueError: for a port that is no number.
+    """
+    place = urlsplit(address if "//" in address else f"//{address}")
+    if place.hostname and place.port:
+        socket.create_connection((place.hostname, place.port), PATIENCE).close()

@@ -58,5 +58,5 @@ def test_a_node_that_is_killed_changes_nothing_in_the_table(cluster: Any, tmp_pa
 @pytest.mark.slow
 def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:
     data = str(make_data(tmp_path / "data"))
-    with refused("--address auto: expected a Ray cluster, none answers .*start one with: ray start --head"):
-        study(PLAN, data=data, output=tmp_path / "s", executor="ray", address="auto", work=work)
+    with refused("--address 127.0.0.1:1: expected a Ray cluster, none answers .*start one with: ray start --head"):
+        study(PLAN, data=data, output=tmp_path / "s", executor="ray", address="127.0.0.1:1", work=work)
