@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 """Of a clone; a working folder may have its own."""
 CACHE_SECONDS = 3600
 """Copies of pictures that the server made for browsers are removed after so many."""
-COLUMN_WIDTHS: list[str | int] = [52, 80, 122, 138, 86, 82]
+COLUMN_WIDTHS: list[str | int] = [74, 106, 142, 160, 118, 100]
 """px per column of the table of cracks; on a phone it scrolls sideways."""
 HELP = (
     "A photograph of a wall, and what a network finds on it. Everything stays on this computer. "

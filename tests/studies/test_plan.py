@@ -38,13 +38,15 @@ DATA = {"train": "a", "val": "b", "test": "c"}
         ({"precisions": ["bf16"]}, "--precisions: expected one of fp32, int8 for onnx, found 'bf16'"),
         ({"runtimes": ["onnyx"]}, "--runtimes: expected some of pytorch, onnx.*, found 'onnyx'"),
         ({"keep": "some"}, "--keep: expected one of all, best, none, found 'some'"),
-        ({"name": "a/b"}, "--name: expected the name of a folder, found 'a/b'"),
+        ({"name": "a/b"}, "--name: expected a plain file name without folders, found 'a/b'"),
         ({"latency_size": 4}, "--latency_size: expected at least 32, found 4"),
         ({"train": {"epoch": 3}}, r"\[train\] has no 'epoch', did you mean epochs\?"),
         ({"train": {"epochs": 0}}, r"\[train\]: epochs: expected at least 1, found 0"),
         ({"train": {"epochs": "x"}}, r"\[train\]: epochs: expected int, found 'x'"),
         ({"train": {"seed": 3}}, r"\[train\] seed: the study sets it, see the keys of the plan"),
         ({"prune": {"allocation": "global"}}, r"\[prune\] allocation: the study sets it"),
+        ({"export": {"qat_epochs": 3}}, r"\[export\]: qat_epochs: expected precision int8, found fp32"),
+        ({"export": {"qat_epochs": -1}, "precisions": ["int8"]}, "precisions int8: qat_epochs: expected at least 0"),
         ({"export": {"to": "coreml"}}, r"\[export\] to: expected one of onnx"),
         ({"networks": [{"epochs": 3}]}, "--networks: expected names, or tables with a model, found {'epochs': 3}"),
         ({"networks": [{"model": "unet", "epoch": 3}]}, "networks unet has no 'epoch', did you mean epochs"),
@@ -52,6 +54,8 @@ DATA = {"train": "a", "val": "b", "test": "c"}
         ({"networks": [{"model": "unet", "finetune": 3}]}, "networks unet: finetune: expected a table, found 3"),
         ({"networks": ["unet", {"model": "unet"}]}, "--networks: expected different values, found unet, unet"),
         ({"networks": ["unet", "x"], "dense": "a.pth"}, "--dense a.pth: expected no networks beside it, found 2"),
+        ({"criteria": [3]}, "--criteria: expected names, or tables with an importance_type, found 3"),
+        ({"distillation": ["x"]}, "--distillation: expected true, false, or tables of options, found 'x'"),
         ({"controls": 1}, "--controls: expected true or false, found 1"),
         ({"synthesize": {"image": 3}}, r"\[synthesize\] has no 'image', did you mean images\?"),
     ],
@@ -177,3 +181,8 @@ def test_a_checkpoint_in_place_of_training_is_named_by_its_content() -> None:
     assert len(given) == 1 and given[0].how == {"file": "a/b.pth"} and given[0].data == {"dense": "x"}
     assert "train" not in {trial.kind for trial in one.values()}
     assert not one.keys() & other.keys()
+
+
+def test_options_of_int8_are_those_of_the_files_and_not_of_the_networks_before_them() -> None:
+    plan = plan_from({"ratios": [50], "export": {"qat_epochs": 3}, "precisions": ["fp32", "int8"]})
+    assert plan.settings("export", precision="int8")["qat_epochs"] == 3
