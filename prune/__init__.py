@@ -3,10 +3,10 @@
     import prune
 
     dense = prune.train("data/S2DS", epochs=100)
-    small = prune.prune(dense.model, ratio=50, importance="Taylor", data="data/S2DS")
-    tuned = prune.train("data/S2DS", start=small.model, teacher=dense.model, epochs=30)
-    scores = prune.evaluate(tuned.model, "data/S2DS/test")
-    file = prune.export(tuned.model, "small.onnx", precision="int8", data="data/S2DS")
+    small = prune.prune(dense, ratio=50, importance="Taylor", data="data/S2DS")
+    tuned = prune.train("data/S2DS", start=small, teacher=dense, epochs=30)
+    scores = prune.evaluate(tuned, "data/S2DS/test")
+    file = prune.export(tuned, "small.onnx", precision="int8", data="data/S2DS")
     found = prune.load(file).predict("bridge.jpg")
 
 Functions take str or Path, print nothing, write only the files you name, and return objects; ``prune.progress.show()``

@@ -34,11 +34,11 @@ def test_six_lines(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     printed = io.StringIO()
     with redirect_stdout(printed):
         dense = prune.train(data, epochs=1, **TINY)
-        small = prune.prune(dense.model, ratio=50, importance="Taylor", data=data, crop_size=64, batches=2)
-        tuned = prune.train(data, start=small.model, teacher=dense.model, epochs=1, **{**TINY, "model": None})
-        scores = prune.evaluate(tuned.model, data / "test", latency_repeats=0)
+        small = prune.prune(dense, ratio=50, importance="Taylor", data=data, crop_size=64, batches=2)
+        tuned = prune.train(data, start=small, teacher=dense, epochs=1, **{**TINY, "model": None})
+        scores = prune.evaluate(tuned, data / "test", latency_repeats=0)
         file = prune.export(
-            tuned.model,
+            tuned,
             "small.onnx",
             precision="int8",
             data=data,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # an edge device has no PyTorch
 Data = str | Path | Split
 """A split folder, a list of names, a data folder with splits, or a split that was opened already."""
 AnyModel = str | Path | Model | Any
-"""A checkpoint or export, a model, or a ``torch.nn.Module``."""
+"""A checkpoint or export, a model, a ``torch.nn.Module``, or the result of a training or of pruning."""
 EXPORTS = (".onnx", ".xml", ".param", ".pt2")
 """Endings of files that cannot be trained or pruned any more."""
 
@@ -127,6 +127,7 @@ def opened_model(
         TypeError: for anything else.
         UserError: for a file that is missing or cannot be read, and a module that gives no logits.
     """
+    model = of_result(model)
     if isinstance(model, Model):
         return model
     if isinstance(model, (str, os.PathLike)):
@@ -136,6 +137,12 @@ def opened_model(
     device = options.get("device")
     network = opened_network(argument, model, classes=classes, factory=factory, factory_options=factory_options)
     return model_of(network, str(device) if device is not None else _device_of(network))
+
+
+def of_result(model: object) -> object:
+    """The model that ``prune.train`` or ``prune.prune`` gave, when their whole result is handed on."""
+    found = getattr(model, "model", None)
+    return found if isinstance(found, Model) else model
 
 
 def _device_of(network: Network) -> str:
@@ -166,6 +173,7 @@ def opened_network(
         TypeError: for anything else.
         UserError: for a file that is missing, cannot be read or is an export, and a module that gives no logits.
     """
+    model = of_result(model)
     if isinstance(model, Model):
         return model.network
     if isinstance(model, (str, os.PathLike)):

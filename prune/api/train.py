@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from prune.api.inputs import AnyModel, Data, class_set, opened_data, opened_network
+from prune.api.inputs import AnyModel, Data, class_set, of_result, opened_data, opened_network
 from prune.api.model import Model, model_of
 from prune.data.labels import ClassSet
 from prune.data.split import Split
@@ -192,6 +192,7 @@ def _named(given: Any) -> str | None:
         return None if given is None else str(given)
     if isinstance(given, Split):
         return str(given.folder)
+    given = of_result(given)
     network = given.network if isinstance(given, Model) else given
     if isinstance(network, Network):
         return str(network.file or network.architecture)
