@@ -17,6 +17,7 @@ from prune.models import all_logits, mode, without_auxiliary
 from prune.models.cost import shapes_of
 from prune.progress import progress
 from prune.pruning.group import Layer
+from prune.shapes import Each, Many, check_shape, load_json
 
 Measure = Callable[[nn.Module, tuple[int, int], str], float]
 """ms per image of a network, for an input of (height, width) px, on a runtime of ``prune.pruning.settings.RUNTIMES``."""
@@ -89,17 +90,23 @@ def _widths(channels: int, fixed: bool) -> list[int]:
     return [channels] if fixed else sorted({max(1, round(share * channels)) for share in SHARES})
 
 
-class _Probe(nn.Module):
-    """A network that is one layer: the image is repeated until it has the layer's input channels, the output is averaged."""
+class Probe(nn.Module):
+    """A network that is one layer: the image is repeated until it has the layer's input channels, the output is averaged.
+
+    The convolution at the end takes no time. It is there for INT8 runtimes, which leave the last convolution in float, and its
+    single channel is what they read as a class map, whatever the classes.
+    """
 
     def __init__(self, shape: LayerShape, inputs: int, outputs: int) -> None:
         super().__init__()
         self.layer, self.inputs = shape.build(inputs, outputs), inputs
+        self.last = nn.Conv2d(outputs, 1, 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Means of the features, (N, out, 1, 1), of an image (N, 3, H, W)."""
+        """A number (N, 1, 1, 1) for an image (N, 3, H, W)."""
         features = torch.cat([image] * -(-self.inputs // 3), dim=1)[:, : self.inputs]
-        return self.layer(features).mean((2, 3), keepdim=True)
+        averaged: torch.Tensor = self.layer(features).mean((2, 3), keepdim=True)
+        return self.last(averaged)  # type: ignore[no-any-return]
 
 
 def layer_shapes(model: nn.Module, size: tuple[int, int]) -> dict[str, list[LayerShape]]:
@@ -174,7 +181,7 @@ def measured_times(
     missing = [shape for shape in shapes if len(known.get(shape.key(), ())) != len(shape.widths())]
     for shape in progress(missing, f"timing layers on {runtime}", "layer"):
         torch.manual_seed(0)
-        known[shape.key()] = [measure(_Probe(shape, *pair).eval(), shape.size, runtime) for pair in shape.widths()]
+        known[shape.key()] = [measure(Probe(shape, *pair).eval(), shape.size, runtime) for pair in shape.widths()]
     if file and missing:
         with locked(file, wait=True):
             write_json(file, {**_read(file), place: known})
@@ -186,11 +193,12 @@ def _read(file: Path) -> dict[str, dict[str, list[float]]]:
     if not file.is_file():
         return {}
     try:
-        content = json.loads(file.read_text("utf-8"))
+        content = load_json(file, "layer times")
+        check_shape(content, Each(Each(Many(float))), str(file))
         return {
-            place: {key: [float(ms) for ms in times] for key, times in own.items()} for place, own in content.items()
+            place: {key: [float(ms) for ms in ms_of] for key, ms_of in own.items()} for place, own in content.items()
         }
-    except (ValueError, TypeError, AttributeError) as error:
+    except UserError as error:
         raise UserError(
             f"--layer_times {file}: expected layer times that this program wrote, found something else"
         ) from error

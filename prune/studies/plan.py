@@ -11,6 +11,7 @@ from prune.data.settings import CLASS_SETS, DataOptions
 from prune.deployment.settings import FORMATS, ExportSettings
 from prune.errors import UserError
 from prune.evaluation.settings import EvaluateSettings, VerdictLimits
+from prune.files import require_plain_name
 from prune.options import settings_from
 from prune.pruning.settings import RUNTIMES, TARGETS, PruneSettings
 from prune.training.settings import DEFAULT_MODEL, TrainSettings
@@ -223,8 +224,7 @@ def _check_types(plan: Plan) -> None:
 
 
 def _check_scalars(plan: Plan) -> None:
-    if not plan.name or Path(plan.name).name != plan.name or plan.name.startswith("."):
-        raise UserError(f"--name: expected the name of a folder, found {plan.name!r}")
+    require_plain_name("--name", plan.name)
     for name, choices in {"keep": KEEP, "classes": ("auto", *CLASS_SETS)}.items():
         if getattr(plan, name) not in choices:
             raise UserError(f"--{name}: expected one of {', '.join(choices)}, found {getattr(plan, name)!r}")
@@ -247,10 +247,16 @@ def _check_tables(plan: Plan) -> None:
             raise UserError(f"[synthesize] has no {key!r}{near(key, SYNTHESIZE)}")
     for table in TABLES:
         _check_options(f"[{table}]", table, getattr(plan, table))
-        resolved(plan, table)
+        if table != "export" or not _exported(plan):  # its options are checked with each precision
+            resolved(plan, table)
     to = plan.export.get("to", "onnx")
     if to not in FORMATS:
         raise UserError(f"[export] to: expected one of {', '.join(FORMATS)}, found {to!r}")
+
+
+def _exported(plan: Plan) -> list[str]:
+    """The precisions that files are made of; networks of the others are scored as they are."""
+    return [precision for precision in plan.precisions if precision != "fp32"]
 
 
 def _check_options(where: str, table: str, options: Mapping[str, Any]) -> None:
@@ -300,6 +306,13 @@ def _check_axes(plan: Plan) -> None:
                 raise UserError(f"--{name}: expected {'numbers' if kind is not str else 'texts'}, found {value!r}")
         if len(set(values)) < len(values):
             raise UserError(f"--{name}: expected different values, found {', '.join(map(str, values))}")
+    for name, kinds, wanted in (
+        ("criteria", (str, Mapping), "names, or tables with an importance_type"),
+        ("distillation", (bool, Mapping), "true, false, or tables of options"),
+    ):
+        other = next((item for item in getattr(plan, name) if not isinstance(item, kinds)), None)
+        if other is not None:
+            raise UserError(f"--{name}: expected {wanted}, found {other!r}")
     titles = [_criterion(item)[0] for item in plan.criteria]
     if len(set(titles)) < len(titles):
         raise UserError(f"--criteria: expected different names, found {', '.join(titles)}")
@@ -312,13 +325,14 @@ def _check_axes(plan: Plan) -> None:
         checked(
             "ratios" if "pruning_ratio" in level else "targets", PruneSettings, plan.settings("prune", **level), name
         )
-    for allocation in plan.allocations:
-        checked("allocations", PruneSettings, plan.settings("prune", allocation=allocation), allocation)
+    for allocation in plan.allocations:  # whether it goes with a level is asked of every combination
+        beside = {"target_latency_ms": 1.0} if allocation == "latency" else {}
+        checked("allocations", PruneSettings, plan.settings("prune", allocation=allocation, **beside), allocation)
     for steps in plan.steps:
         checked("steps", PruneSettings, plan.settings("prune", iterative_steps=steps), steps)
     for name, teacher in plan.teachers().items():
         checked("distillation", TrainSettings, plan.settings("finetune", **(teacher or {})), name)
-    for precision in plan.precisions:
+    for precision in _exported(plan) or plan.precisions:
         checked("precisions", ExportSettings, plan.settings("export", precision=precision), precision)
         to = plan.export.get("to", "onnx")
         if precision != "fp32" and precision not in FORMATS[to][1]:

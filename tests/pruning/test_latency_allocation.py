@@ -8,9 +8,11 @@ import pytest
 import torch
 
 import prune
+from prune.api.prune import measure_on
+from prune.data.labels import S2DS
 from prune.models.checkpoint import Network
 from prune.pruning.latency_allocation import Cut, Steps, Work, way_down
-from prune.pruning.layer_times import LayerShape, LayerTimes, layer_shapes, measured_times
+from prune.pruning.layer_times import LayerShape, LayerTimes, Probe, layer_shapes, measured_times
 from prune.pruning.plan import plan
 from prune.pruning.pruner import group_scores, prune_model
 from prune.pruning.settings import PruneSettings
@@ -130,14 +132,24 @@ def test_what_latency_allocation_needs_is_asked_for() -> None:
         plan(toy().model, config, weights_clock(), lambda: group_scores(toy().model, config))
 
 
+@pytest.mark.parametrize("kind", ["conv", "depthwise", "transposed"])
+def test_a_layer_alone_is_a_network_that_every_runtime_can_be_timed_on(kind: str) -> None:
+    shape = LayerShape(kind, (3, 3), ONE, ONE, ONE, True, (8, 8), 8, 8)
+    probe = Probe(shape, 8, 8).eval()
+    assert probe(torch.zeros(2, 3, 8, 8)).shape == (2, 1, 1, 1)
+    if kind == "conv":
+        network = Network(Toy(), "toy", S2DS)  # of other classes than the layer has channels
+        assert measure_on(network, settings())(probe, (8, 8), "onnx") > 0
+
+
 @pytest.mark.slow
 def test_a_real_clock_gives_a_smaller_network(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = Network(prune.models.build_model("deeplabv3_tiny", 7).eval(), "deeplabv3_tiny")  # type: ignore[attr-defined]
-    dense = prune.prune(network, ratio=0, latency_size=128, latency_repeats=5).report.before.latency_ms
+    dense = measure_on(network, settings())(network.model, (128, 128), "pytorch")
     file = tmp_path / "times.json"
     result = prune.prune(
-        network, importance="Magnitude", allocation="latency", target_latency_ms=0.6 * (dense or 0),
+        network, importance="Magnitude", allocation="latency", target_latency_ms=0.6 * dense,
         latency_size=128, layer_times=str(file), checkpoint=tmp_path / "small.pth",
     )  # fmt: skip
     assert file.is_file() and result.report.after.macs < result.report.before.macs

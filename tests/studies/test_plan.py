@@ -118,6 +118,16 @@ def test_impossible_combinations_are_left_out_and_named() -> None:
         build(plan_from({**plan, "ratios": [], "allocations": ["global"]}), DATA)
 
 
+def test_latency_allocation_is_compared_at_a_latency_and_left_out_elsewhere() -> None:
+    plan = {"ratios": [50], "targets": ["target_latency_ms=8"], "criteria": ["L2"], "allocations": ["local", "latency"]}
+    graph = build(plan_from({**plan, "controls": False}), DATA)
+    assert graph.skipped == [
+        "left out: L2 50%, latency: allocation latency: expected target_latency_ms beside it, found none"
+    ]
+    found = [(row.level, row.options) for row in graph.rows if row.method == "L2" and row.seed == 0]
+    assert found == [("50%", ""), ("latency_ms=8", ""), ("latency_ms=8", "latency")]
+
+
 def test_a_distillation_may_set_any_option_of_it() -> None:
     kinds = [{"distill_loss": "cwd"}, {"distill_loss": "kl+cwd", "distill_features": 2.0, "distill_temperature": 4.0}]
     plan = {"ratios": [50], "criteria": ["L2"], "networks": ["deeplabv3_tiny"], "distillation": [False, *kinds]}
