@@ -35,14 +35,15 @@ from prune.training.settings import TrainSettings
 TEACHER, RATIO = "hrsegnet_b32", 70
 """The dense network, and percent of its channels that the student lacks."""
 TITLE = "HrSegNet-B32 without 70% of its channels"
-PLAIN, TAUGHT, TEACHING = "plain step", "distillation step", "teacher"
+PLAIN, TAUGHT, MOST, TEACHING = "plain step", "distillation step", "step with every loss", "teacher"
 HALF = (torch.bfloat16, True)
 
 
 def make_steps(numbers: NumberFormat, settings: TrainingSpeed) -> dict[str, Callable[[], Step]]:
     """What makes each of the steps, so that a process which takes one of them holds no other network.
 
-    The distillation step takes the most there is: both losses on the logits, and the features through a projection.
+    The distillation step is that of ``train.py --teacher`` by default; ``MOST`` takes all there is: both losses on the
+    logits, and the features through a projection.
     """
     batch, config = random_batch(settings), TrainSettings()
 
@@ -54,6 +55,10 @@ def make_steps(numbers: NumberFormat, settings: TrainingSpeed) -> dict[str, Call
         return model.train().to(memory_format=numbers.memory_format)  # type: ignore[call-overload]
 
     def taught() -> Step:
+        lesson = Distillation(network("teacher"), kind=config.distill_loss)
+        return own_step(network("student"), batch, numbers, config, lesson)
+
+    def most() -> Step:
         student, teacher = network("student"), network("teacher")
         features = SharedFeatures(student, teacher, 1.0)
         return own_step(student, batch, numbers, config, Distillation(teacher, kind="kl+cwd", features=features))
@@ -70,27 +75,33 @@ def make_steps(numbers: NumberFormat, settings: TrainingSpeed) -> dict[str, Call
 
         return step
 
-    return {PLAIN: lambda: own_step(network("student"), batch, numbers, config), TAUGHT: taught, TEACHING: teaching}
+    return {
+        PLAIN: lambda: own_step(network("student"), batch, numbers, config),
+        TAUGHT: taught,
+        MOST: most,
+        TEACHING: teaching,
+    }
 
 
-def time_ratio(settings: TrainingSpeed) -> tuple[float, str, NumberFormat]:
-    """A distillation step over the sum of a plain step and a pass of the teacher in its fastest number format.
+def time_ratios(settings: TrainingSpeed) -> tuple[dict[str, float], str, NumberFormat]:
+    """Each distillation step over the sum of a plain step and a pass of the teacher in its fastest number format.
 
     Returns:
-        The ratio, what it was computed from, and the number format of ``train.py``.
+        The ratios by step, what they were computed from, and the number format of ``train.py``.
     """
     speed = measured_speeds((REFERENCE, (torch.float32, False), HALF))[HALF]
     formats = [NumberFormat(), NumberFormat(None, False)] + ([NumberFormat(torch.bfloat16)] if speed >= SLOWEST else [])
     own = number_format(TrainSettings.amp, TrainSettings.channels_last, CPU)
     made = make_steps(own, settings)
-    steps = {name: made[name]() for name in (PLAIN, TAUGHT)}
+    steps = {name: made[name]() for name in (PLAIN, TAUGHT, MOST)}
     for one in formats:
         layout = "channels_last" if one.channels_last else "contiguous"
         steps[f"{TEACHING} {one.name} {layout}"] = make_steps(one, settings)[TEACHING]()
     seconds = seconds_in_turns(steps, settings.repeats)
     teacher = min(value for name, value in seconds.items() if name.startswith(TEACHING))
     told = ", ".join(f"{name} {1e3 * value:.4g}" for name, value in seconds.items())
-    return seconds[TAUGHT] / (seconds[PLAIN] + teacher), f"ms: {told}; train.py in {own}", own
+    ratios = {name: seconds[name] / (seconds[PLAIN] + teacher) for name in (TAUGHT, MOST)}
+    return ratios, f"ms: {told}; train.py in {own}", own
 
 
 def step_mib(name: str, numbers: NumberFormat, settings: TrainingSpeed) -> float:
@@ -103,24 +114,24 @@ def step_mib(name: str, numbers: NumberFormat, settings: TrainingSpeed) -> float
 
 
 def memory_ratio(settings: TrainingSpeed, numbers: NumberFormat) -> tuple[float, str]:
-    """Memory of a distillation step over the larger of that of a plain step and of a pass of the teacher."""
-    found = {name: step_mib(name, numbers, settings) for name in (PLAIN, TEACHING, TAUGHT)}
+    """Memory of a step with every loss over the larger of that of a plain step and of a pass of the teacher."""
+    found = {name: step_mib(name, numbers, settings) for name in (PLAIN, TEACHING, MOST)}
     told = ", ".join(f"{name} {value:.0f}" for name, value in found.items())
-    return found[TAUGHT] / max(found[PLAIN], found[TEACHING]), f"MiB beyond the imports: {told}"
+    return found[MOST] / max(found[PLAIN], found[TEACHING]), f"MiB beyond the imports: {told}"
 
 
 def distillation_speed(settings: TrainingSpeed) -> list[Figure]:
-    """Time and memory of a distillation step, each as a ratio with the bound it should keep."""
-    about = (
-        f"{TITLE}, teacher the dense one, {settings.crop_size} px crops, batch {settings.batch_size}; kl+cwd, features"
-    )
-    seconds, told, numbers = time_ratio(settings)
+    """Time and memory of distillation steps, each as a ratio with the bound it should keep."""
+    about = f"{TITLE}, teacher the dense one, {settings.crop_size} px crops, batch {settings.batch_size}"
+    ratios, told, numbers = time_ratios(settings)
     mib, parts = memory_ratio(settings, numbers)
-    over = "distillation step over"
-    return [
-        Figure(f"{over} plain step and teacher, time", seconds, "x", "<=", 1.1, f"{about}; {told}"),
-        Figure(f"{over} the larger of both, memory", mib, "x", "<=", 1.3, f"{about}; {parts}"),
+    losses = {TAUGHT: f"the default, {TrainSettings.distill_loss}", MOST: "kl+cwd, features"}
+    times = [
+        Figure(f"{name} over plain step and teacher, time", ratios[name], "x", "<=", 1.1, f"{about}; {loss}; {told}")
+        for name, loss in losses.items()
     ]
+    memory = f"{MOST} over the larger of plain step and teacher, memory"
+    return [*times, Figure(memory, mib, "x", "<=", 1.3, f"{about}; {losses[MOST]}; {parts}")]
 
 
 def main() -> None:

@@ -20,6 +20,8 @@ from prune.models.checkpoint import load_checkpoint
 from tests.conftest import PINNED, ROOT, make_data
 from tests.training.several import Pixels, free_port
 
+LONG = 900
+"""Seconds after which a process is taken to hang, also on a computer that is busy with other work."""
 FLAGS = ("--crop_size", "64", "--workers", "0", "--batch_size", "4", "--device", "cpu", *PINNED)
 
 
@@ -56,7 +58,7 @@ def start(
 def end(process: subprocess.Popen[str]) -> tuple[str, str]:
     """What a process printed; the test fails when it does not end."""
     try:
-        return process.communicate(timeout=240)
+        return process.communicate(timeout=LONG)
     except subprocess.TimeoutExpired:
         for one in [*psutil.Process(process.pid).children(recursive=True), process]:
             one.kill()
@@ -83,7 +85,7 @@ def largest_difference(here: Path, one: str, two: str) -> float:
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + LONG
     while time.monotonic() < until and process.poll() is None and not condition():
         time.sleep(0.02)
     assert condition(), end(process)
