@@ -18,8 +18,12 @@ if (
 import torch
 from PIL import Image
 
-from prune.data.labels import S2DS
+from prune.data.labels import S2DS, ClassSet
+from prune.deployment.export import export
+from prune.deployment.target import ExportTarget
 from prune.errors import UserError
+from prune.models.checkpoint import Network, save_checkpoint
+from prune.models.unet import UNet
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -38,6 +42,30 @@ TENSORRT = {
     *("Slice", "Squeeze", "Sub", "Unsqueeze"),
 }
 """Operators of our graphs that TensorRT's ONNX parser documents (a part of its list)."""
+
+
+SLOW_NCNN = pytest.param("ncnn", marks=pytest.mark.slow)
+"""The runtime whose converter takes its time."""
+
+
+class Exports(dict[str, Path]):
+    """The files of a microscopic network by runtime, each written when it is first asked for; ids gives class ids."""
+
+    def __init__(self, folder: Path, classes: ClassSet) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.folder = folder
+        self.network = Network(UNet(len(classes), widths=(4, 4, 8, 8, 8)).eval(), "unet", classes)
+
+    def __missing__(self, kind: str) -> Path:
+        if kind == "pytorch":
+            self[kind] = save_checkpoint(self.network, self.folder / "a.pth")
+        else:
+            runtime = "onnx" if kind == "ids" else kind
+            target = ExportTarget(runtime, size=(64, 96) if kind in ("ids", "ncnn") else None, argmax=kind == "ids")
+            name = "ids" if kind == "ids" else "a"
+            self[kind] = export(self.network, target, self.folder / f"{name}{target.suffix}")
+        return self[kind]
 
 
 def draw_label(size: int, rng: np.random.Generator) -> np.ndarray:

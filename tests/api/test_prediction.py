@@ -15,13 +15,9 @@ import prune
 from prune.api.predict import PredictResult
 from prune.api.prediction import Prediction
 from prune.data.labels import CRACK, S2DS, ClassSet
-from prune.deployment.export import export
-from prune.deployment.target import ExportTarget
 from prune.inference.predictor import Card, Predictor
-from prune.models.checkpoint import Network, save_checkpoint
-from prune.models.unet import UNet
 from prune.report.figures import overlay, side_by_side
-from tests.conftest import refused
+from tests.conftest import SLOW_NCNN, Exports, refused
 
 RNG = np.random.default_rng(0)
 
@@ -50,17 +46,9 @@ def hand() -> prune.Model:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def files(tmp_path_factory: pytest.TempPathFactory) -> Exports:
     """The microscopic network as a checkpoint and as exports."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("files")
-    network = Network(UNet(len(S2DS), widths=(4, 4, 8, 8, 8)).eval(), "unet", S2DS)
-    made = {"pytorch": save_checkpoint(network, folder / "a.pth")}
-    for runtime in ("onnx", "openvino", "ncnn", "pt2"):
-        target = ExportTarget(runtime, size=(64, 96) if runtime == "ncnn" else None)
-        made[runtime] = export(network, target, folder / f"a{target.suffix}")
-    made["class ids"] = export(network, ExportTarget("onnx", argmax=True), folder / "ids.onnx")
-    return made
+    return Exports(tmp_path_factory.mktemp("files"), S2DS)
 
 
 def test_a_prediction_is_looked_at_measured_and_written(hand: prune.Model, tmp_path: Path) -> None:
@@ -163,8 +151,8 @@ def test_misuse_of_a_prediction_is_named(hand: prune.Model, tmp_path: Path, monk
         found.measure()
 
 
-@pytest.mark.parametrize("runtime", ["pytorch", "onnx", "openvino", "ncnn", "pt2"])
-def test_every_file_is_loaded_and_sees_the_same(files: dict[str, Path], runtime: str) -> None:
+@pytest.mark.parametrize("runtime", ["pytorch", "onnx", "openvino", SLOW_NCNN, "pt2"])
+def test_every_file_is_loaded_and_sees_the_same(files: Exports, runtime: str) -> None:
     image = RNG.integers(0, 256, (64, 96, 3), dtype=np.uint8)
     model = prune.load(str(files[runtime]), device="cpu", threads=1)
     assert model.card.runtime == runtime and model.classes == S2DS
@@ -175,14 +163,14 @@ def test_every_file_is_loaded_and_sees_the_same(files: dict[str, Path], runtime:
     assert "unet" in page and "Efflorescence" in page and runtime in page and runtime in str(model)
 
 
-def test_class_ids_have_no_probability(files: dict[str, Path]) -> None:
-    found = prune.load(files["class ids"]).predict(line())
+def test_class_ids_have_no_probability(files: Exports) -> None:
+    found = prune.load(files["ids"]).predict(line())
     assert found.class_map.shape == (40, 100)
     with pytest.raises(prune.UserError, match="expected a network that gives logits, found class ids"):
         found.probability("crack")
 
 
-def test_misuse_of_load_is_named(files: dict[str, Path], tmp_path: Path) -> None:
+def test_misuse_of_load_is_named(files: Exports, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"load\(\) has no argument 'treads', did you mean threads"):
         prune.load(files["onnx"], treads=1)
     with pytest.raises(TypeError, match="threads: expected int, found 'two'"):

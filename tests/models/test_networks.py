@@ -53,9 +53,9 @@ GENERATOR = torch.Generator().manual_seed(0)
 BATCH = torch.randn(2, 3, 64, 64, generator=GENERATOR), torch.randint(0, 2, (2, 64, 64), generator=GENERATOR)
 ODD = torch.randn(1, 3, 75, 90, generator=GENERATOR)
 ROUND_TO = PruneSettings.round_to
-TWINS = ("deeplabv3_resnet101", "hrsegnet_b32", "hrsegnet_b48", "hrsegnet_b64", "unet_resnet101")
-"""Wired like a smaller network, only deeper or wider: tested in the slow run."""
-NAMES = [pytest.param(name, marks=pytest.mark.slow if name in TWINS else ()) for name in ARCHITECTURES]
+QUICK = ("deeplabv3_resnet50", "lraspp_mobilenet_v3_large", "attention_unet", "hrsegnet_b16", "unet_efficientnet_lite0")
+"""One network of each kind; the others are wired alike, only deeper or wider, and are tested in the slow run."""
+NAMES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in ARCHITECTURES]
 described = functools.cache(describe)
 costs = functools.lru_cache(maxsize=4)(count)
 
@@ -283,7 +283,7 @@ class TestEveryNetwork:
             assert_runtimes_agree(model, name, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["hrsegnet_b16", "unet"])
+@pytest.mark.parametrize("name", ["hrsegnet_b16", pytest.param("unet", marks=pytest.mark.slow)])
 def test_a_pruned_network_runs_alike_on_other_runtimes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
