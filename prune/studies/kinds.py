@@ -83,7 +83,10 @@ def _prune(task: Task, folder: Path) -> dict[str, Any]:
     from prune.api.prune import prune
 
     source, file = network_of(task["parents"]["network"]), folder / NETWORK
-    pruned = prune(source, data=task["data"], checkpoint=file, report=folder / "report.json", **_options(task))
+    settings = _options(task)
+    if settings.get("allocation") == "latency":  # minutes to measure, and the same for every seed and criterion
+        settings = {"layer_times": str(folder.parent.parent / "layer_times.json"), **settings}
+    pruned = prune(source, data=task["data"], checkpoint=file, report=folder / "report.json", **settings)
     content = pruned.report.to_json()
     return {key: content[key] for key in ("before", "after") if key in content}
 

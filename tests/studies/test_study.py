@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from prune.errors import PartlyDone
 from prune.files import locked
+from prune.studies.kinds import compute
 from prune.studies.run import StudyResult, report, study
 from tests.conftest import ROOT, make_data, refused
 from tests.studies.fake import PLAN, work
@@ -282,3 +284,20 @@ def orphans(place: Path) -> list[str]:
         if int(folder.name) != os.getpid() and any(str(place / "s") in link for link in links):
             found.append(folder.name)
     return found
+
+
+def test_layer_times_of_latency_allocation_are_kept_for_all_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[dict[str, Any]] = []
+
+    def prune_with(source: object, **how: Any) -> Any:
+        found.append(how)
+        return SimpleNamespace(report=SimpleNamespace(to_json=lambda: {"after": 3}))
+
+    monkeypatch.setattr("prune.api.prune.prune", prune_with)
+    monkeypatch.setattr("prune.studies.kinds.network_of", lambda folder: folder)
+    for allocation in ("latency", "local"):
+        task: Any = {"kind": "prune", "folder": str(tmp_path / "trials" / allocation), "how": {}, "data": {}}
+        assert compute({**task, "parents": {"network": "x"}, "settings": {"allocation": allocation}}) == {"after": 3}
+    assert found[0]["layer_times"] == str(tmp_path / "layer_times.json") and "layer_times" not in found[1]
