@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup app demo models-demo test test-all fuzz lint docs bench bench-networks clean
+.PHONY: setup app demo models-demo test test-all fuzz faults lint audit docs bench bench-networks clean
 
 setup: $(INSTALLED)
 
@@ -34,15 +34,26 @@ test: setup
 test-all: setup
 	@$(BIN)/python -m pytest -q -m "slow or not slow"
 
-# Damaged files of every format; it goes on where it was stopped: make fuzz CASES=10000
+# Damaged files of every format, then 200 damaged uploads to the page; it goes on where it was stopped: make fuzz CASES=10000
 CASES ?= 10000
 fuzz: setup
 	@$(BIN)/python -m tests.fuzz.campaign --cases $(CASES)
+	@$(BIN)/python -m tests.fuzz.page
+
+# Commands killed, interrupted, without room on the disk, and started twice; it goes on where it was stopped: make faults FAULTS=8
+FAULTS ?= 8
+faults: setup
+	@$(BIN)/python -m tests.faults.campaign --cases $(FAULTS)
+	@$(BIN)/python -m tests.faults.long_run
 
 lint: setup
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy prune
+
+# Known vulnerabilities of the installed packages; without access to PyPI one line says so
+audit: setup
+	@.ci/audit
 
 docs: setup
 	@$(BIN)/python -m sphinx -E -a -q -W --keep-going -b html -d build/doctrees docs site

@@ -2,7 +2,7 @@
 
 import sys
 
-from prune.cli.verbs import script
+from prune.cli.start import script
 
 if __name__ == "__main__":
     sys.exit(script("app"))

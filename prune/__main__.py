@@ -2,7 +2,7 @@
 
 import sys
 
-from prune.cli.verbs import program
+from prune.cli.start import program
 
 if __name__ == "__main__":
     sys.exit(program("python -m prune"))

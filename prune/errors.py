@@ -1,13 +1,22 @@
-"""Errors that a user can fix, and how the command line turns them into one line and an exit code."""
+"""Errors that a user can fix, what ends a program early, and how the command line says either in one line."""
 
+import errno
+import os
 import re
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 FLAG = re.compile(r"(?<![\w-])--(?=[a-z])")
 """The dashes that make an argument's name a flag of the command line."""
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that move a terminal's cursor, change its colors or title, turn its text around, or are none."""
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What a disk answers that takes or gives no more: full, quota used up, read-only, broken."""
+AGAIN_S = 0.02
+"""Seconds after which an interrupt that was lost is raised again."""
 
 
 class UserError(Exception):
@@ -26,6 +35,10 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return FLAG.sub("", self.message)
+
+
+class CannotWrite(UserError):
+    """A file or folder cannot be written: the disk is full, read-only, or it is not allowed."""
 
 
 class TrainingDiverged(UserError):
@@ -53,17 +66,119 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
 
 
+class _Stop:
+    """What a signal does where ``signals_interrupt`` took it: it raises ``KeyboardInterrupt``, as Ctrl-C does.
+
+    Args:
+        ignored: Signals that have no effect after this one.
+    """
+
+    def __init__(self, ignored: Iterable[int]) -> None:
+        self.owner, self.ignored, self.struck = os.getpid(), tuple(ignored), False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if os.getpid() != self.owner:  # a worker forked inside the block
+            if number == signal.SIGINT:  # the process that started it ends it; it may hold the lock of a queue now
+                return
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self.struck = True
+        for one in self.ignored:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def signals_interrupt(several: bool = False) -> Iterator[None]:
+    """SIGTERM, which clusters send, raises ``KeyboardInterrupt`` inside the block, as Ctrl-C does.
+
+    A program's own handler is left alone, and so are threads, which get no signals.
+
+    Args:
+        several: This is one of several processes, which may get a signal twice, from the terminal and from torchrun: those
+            that follow the first are ignored.
+    """
+    import threading
+
+    default = {signal.SIGTERM: signal.SIG_DFL} | ({signal.SIGINT: signal.default_int_handler} if several else {})
+    taken: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        found = {number: signal.getsignal(number) for number in default}
+        taken = {n: h for n, h in found.items() if h == default[n] or isinstance(h, _Stop)}
+    stop = _Stop(taken)
+    for number in taken:
+        signal.signal(number, stop)
+    try:
+        yield
+    except BaseException:
+        for number, handler in taken.items():
+            if several:
+                signal.signal(number, signal.SIG_IGN)
+            elif stop.struck or signal.getsignal(number) is stop:  # else an inner block has it ignored until the end
+                signal.signal(number, handler)
+        raise
+    for number, handler in taken.items():
+        signal.signal(number, handler)
+
+
+@contextmanager
+def ctrl_c_later() -> Iterator[None]:
+    """A Ctrl-C inside the block is raised after it, and processes that are started in it get none: their parent ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def nothing_ignored() -> Iterator[None]:
+    """Inside the block, a Ctrl-C that Python would drop is raised again, and nothing is printed about it.
+
+    Python prints and drops an exception in what it calls by itself, such as ``__del__`` and the clean-up of an import.
+    """
+    before = sys.unraisablehook
+
+    def hook(dropped: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            before(dropped)
+            return
+        import threading
+
+        threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def run(main: Callable[[], object]) -> int:
     """Call ``main`` and return the process's exit code: 0, 1 for a partly finished job, 2 for a user error, 130 for Ctrl-C.
 
-    A user error is printed as one line on stderr, never as a traceback.
+    SIGTERM counts as Ctrl-C. A user error is printed as one line on stderr, never as a traceback, and so is a disk that takes
+    no more.
     """
     try:
-        main()
+        with signals_interrupt(), nothing_ignored():
+            main()
     except UserError as error:
-        print(f"error: {printable(error.message)}", file=sys.stderr)
-        return error.exit_code
+        return _ended(f"error: {error.message}", error.exit_code)
     except KeyboardInterrupt as interrupt:
-        print(printable(str(interrupt)) or "interrupted", file=sys.stderr)
-        return 130
+        return _ended(str(interrupt) or "interrupted", 130)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        return _ended(f"error: cannot write {error.filename or 'a file'}: {error.strerror}", UserError.exit_code)
     return 0
+
+
+def _ended(line: str, code: int) -> int:
+    """Say why the program ends and return its exit code."""
+    print(printable(line), file=sys.stderr)
+    return code

@@ -1,5 +1,6 @@
 """Files on disk: atomic writes, the project's folders, and finding a file by its bare name."""
 
+import hashlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from prune.errors import UserError
+from prune.errors import CannotWrite, UserError
 from prune.progress import say
 
 RESULTS = Path("results")
@@ -27,6 +28,8 @@ SHIPPED = Path(__file__).parent / "inference" / "weights"
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.writing(\.[^.]*)?")
 """Names of files that are being written; ``atomic_path`` gives them."""
+LONGEST_STEM = 180
+"""Bytes of a stem that programs here may add endings to; file systems end at 255."""
 STALE_SECONDS = 3600.0
 """Seconds after which an unchanged temporary file is taken to be left over from a killed process."""
 
@@ -36,7 +39,7 @@ def make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot create the folder {folder}: {error.strerror or error}") from error
+        raise CannotWrite(f"cannot create the folder {folder}: {error.strerror or error}") from error
     return folder
 
 
@@ -64,37 +67,84 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def short_name(stem: str) -> str:
+    """``stem``, or its beginning and a digest of the whole when it leaves no room for endings in a name of 255 bytes."""
+    encoded = os.fsencode(stem)
+    if len(encoded) <= LONGEST_STEM:
+        return stem
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return f"{encoded[: LONGEST_STEM - 9].decode('utf-8', 'ignore')}-{digest}"
+
+
+def require_plain_name(argument: str, name: str) -> None:
+    """Raise ``UserError`` for a name that is none of a file or folder: empty, hidden, with folders in it, or too long."""
+    if not name.strip() or name.startswith(".") or any(character in name for character in "/\\\0"):
+        raise UserError(f"{argument}: expected a plain file name without folders, found {name!r}")
+    if short_name(name) != name:
+        found = len(os.fsencode(name))
+        raise UserError(f"{argument}: expected a name of at most {LONGEST_STEM} bytes, found one of {found}")
+
+
+def _temporary_name(path: Path) -> str:
+    return f".{short_name(path.stem)}.{uuid.uuid4().hex[:8]}.writing{path.suffix}"
+
+
 @contextmanager
 def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it when the block succeeds.
 
     The temporary name is hidden and keeps the suffix, because writers choose the format by it. When the block fails
     (full disk, Ctrl-C) the old file stays as it was and the temporary one is removed; after a kill the next process
-    that writes into the folder removes it. ``OSError`` becomes a ``UserError``.
+    that writes into the folder removes it. ``OSError`` becomes a ``CannotWrite``.
 
     Args:
         path: The final name.
         durable: Also outlive a power failure, at the price of waiting for the disk; for results that take hours to recompute.
     """
-    make_folder(path.parent)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.writing{path.suffix}")
+    with atomic_paths(path, durable=durable) as (temporary,):
+        yield temporary
+
+
+@contextmanager
+def atomic_paths(*paths: Path, durable: bool = False) -> Iterator[list[Path]]:
+    """``atomic_path`` for files that belong together: none is replaced before all are complete.
+
+    Args:
+        paths: The final names; the files get them in this order, so the one that makes the others count comes last.
+        durable: See ``atomic_path``.
+    """
+    temporary = [path.with_name(_temporary_name(path)) for path in paths]
+    for folder in dict.fromkeys(path.parent for path in paths):
+        make_folder(folder)
+        _remove_stale(folder.absolute())
+    writing = paths[0]
     try:
-        _remove_stale(path.parent.absolute())
         yield temporary
         if durable:
-            _flush(temporary)
-        temporary.replace(path)
+            for path, one in zip(paths, temporary, strict=True):
+                writing = path
+                _flush(one)
+        for path, one in zip(paths, temporary, strict=True):
+            writing = path
+            one.replace(path)
+    except CannotWrite as error:  # of what writes the temporary file as if it were the final one
+        message = error.message
+        for path, one in zip(paths, temporary, strict=True):
+            message = message.replace(str(one), str(path))
+        raise CannotWrite(message) from error
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        raise CannotWrite(f"cannot write {writing}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for one in temporary:
+            one.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False, keep: bool = True) -> Iterator[None]:
     """Lock ``path`` against other processes while the block runs; a killed process keeps no lock.
 
-    The lock is an empty hidden file beside ``path``.
+    The lock is an empty hidden file beside ``path``. Where the package filelock is missing, nothing is locked: it comes with
+    PyTorch, and an edge device has neither.
 
     Args:
         path: The file or folder that will be written.
@@ -104,9 +154,12 @@ def locked(path: Path, *, wait: bool = False, keep: bool = True) -> Iterator[Non
     Raises:
         UserError: when another process holds the lock, and when the lock file cannot be written.
     """
-    from filelock import FileLock, Timeout  # comes with PyTorch; an edge device has neither and locks nothing
-
     make_folder(path.parent)
+    try:
+        from filelock import FileLock, Timeout
+    except ModuleNotFoundError:
+        yield
+        return
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     with ExitStack() as held:
         try:
@@ -119,13 +172,20 @@ def locked(path: Path, *, wait: bool = False, keep: bool = True) -> Iterator[Non
             say("waiting", f"for another process that is writing {path}")
             held.enter_context(lock.acquire())
         except OSError as error:
-            raise UserError(f"cannot lock {path}: {error.strerror or error}") from error
+            raise CannotWrite(f"cannot lock {path}: {error.strerror or error}") from error
         try:
             yield
         finally:
             if not keep:
                 with suppress(OSError):
                     Path(lock.lock_file).unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write ``content`` atomically and return ``path``."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return path
 
 
 def write_text(path: Path, text: str) -> Path:

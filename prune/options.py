@@ -105,6 +105,8 @@ def check(config: Any) -> None:
             raise UserError(f"{flag_of(field)}: expected a finite number, found {value}")
         if low is not None and value is not None and not value >= low:
             raise UserError(f"{flag_of(field)}: expected at least {low}, found {value}")
+        if isinstance(value, float) and math.isnan(value):
+            raise UserError(f"{flag_of(field)}: expected a number, found {value}")
 
 
 class Parser(argparse.ArgumentParser):
@@ -280,6 +282,14 @@ def settings_from(kind: type[Config], function: str, values: Mapping[str, Any]) 
             found = f"{value!r} ({type(value).__name__})"
             raise TypeError(f"{function}(): {name}: expected {_type_name(hints[name])}, found {found}")
     return kind(**values)
+
+
+def require_types(kind: type, values: Mapping[str, Any], where: str) -> None:
+    """Raise ``UserError`` naming ``where`` when one of ``values`` is of another type than the field of its name in ``kind``."""
+    hints = typing.get_type_hints(kind)
+    for name, value in values.items():
+        if name in hints and not _fits(value, hints[name]):
+            raise UserError(f"{where}: expected {_type_name(hints[name])} as {name}, found {value!r}")
 
 
 def fields_of(kind: type, options: Any) -> dict[str, Any]:

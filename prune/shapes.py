@@ -11,7 +11,9 @@ from prune.errors import UserError
 
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "a table"}
 LARGEST = 1 << 28
-"""Bytes of a file that is still read: 256 MiB, of a thousand images about 4."""
+"""Bytes of a JSON file that is still read: 256 MiB, of a thousand images about 4."""
+LARGEST_TEXT = 1 << 20
+"""Bytes of a text that people write, such as a recipe or a plan: 1 MiB; its parser may need fifty times as much."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ def check_shape(content: Any, shape: Any, where: str, at: str = "") -> None:
             check_shape(content, shape.shape, where, at)
     elif isinstance(shape, Many):
         _require(content, list, where, at)
+        if shape.item in (int, str) and all(type(item) is shape.item for item in content):
+            return  # the many pixels of a line
         for number, item in enumerate(content):
             check_shape(item, shape.item, where, f"{at}[{number}]")
     elif isinstance(shape, Each):
@@ -86,6 +90,36 @@ def _place(at: str) -> str:
     return text if len(text) < 80 else f"{text[:77]}..."
 
 
+def load_text(file: Path, what: str, largest: int = LARGEST_TEXT, encoding: str = "utf-8-sig") -> str:
+    """The content of a text file.
+
+    Args:
+        file: To read.
+        what: What it should be, for the message.
+        largest: Bytes it may have.
+        encoding: Of its characters; a byte order mark is left out.
+
+    Raises:
+        UserError: when it is missing, larger, or no text.
+    """
+    try:
+        size = file.stat().st_size
+        if size > largest:
+            raise UserError(f"{file}: expected {what} of at most {largest >> 20} MiB, found {size / 2**20:.0f} MiB")
+        return file.read_text(encoding=encoding)
+    except OSError as error:
+        raise UserError(f"{file}: expected {what}, cannot read it ({error.strerror or error})") from error
+    except UnicodeError as error:
+        raise UserError(f"{file}: expected {what}, found no text ({error})") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]}")
+    return value
+
+
 def load_json(file: Path, what: str) -> Any:
     """The content of a JSON file.
 
@@ -94,17 +128,12 @@ def load_json(file: Path, what: str) -> Any:
         what: What it should be, for the message.
 
     Raises:
-        UserError: when it is missing, larger than 256 MiB, or no JSON.
+        UserError: when it is missing, larger than 256 MiB, or no JSON; numbers must be finite.
     """
+    text = load_text(file, what, LARGEST, "utf-8")
     try:
-        if file.stat().st_size > LARGEST:
-            raise UserError(
-                f"{file}: expected {what} of at most {LARGEST >> 20} MiB, found {file.stat().st_size >> 20}"
-            )
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except RecursionError:
         raise UserError(f"{file}: expected {what}, found JSON nested too deeply") from None
-    except OSError as error:
-        raise UserError(f"{file}: expected {what}, cannot read it ({error.strerror or error})") from error
     except ValueError as error:
         raise UserError(f"{file}: expected {what}, found no JSON ({error})") from error

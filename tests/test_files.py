@@ -11,7 +11,17 @@ from prune import progress
 from prune.cli import defaults
 from prune.data.mask_files import files_by_stem
 from prune.errors import UserError
-from prune.files import STALE_SECONDS, TEMPORARY, atomic_path, locked, visible, write_text
+from prune.files import (
+    LONGEST_STEM,
+    STALE_SECONDS,
+    TEMPORARY,
+    atomic_path,
+    locked,
+    require_plain_name,
+    short_name,
+    visible,
+    write_text,
+)
 from prune.synthetic import synthesize, unfinished
 from tests.conftest import ROOT, refused
 
@@ -149,3 +159,24 @@ def test_a_part_of_the_demo_data_is_never_used(here: Path, monkeypatch: pytest.M
 def test_data_of_another_kind_are_never_called_unfinished(data: Path, tmp_path: Path) -> None:
     synthesize(tmp_path / "a", 4, 64, 0)
     assert not any(map(unfinished, (data, tmp_path, tmp_path / "nowhere", tmp_path / "a")))
+
+
+def test_long_names_are_shortened_and_stay_different(tmp_path: Path) -> None:
+    assert short_name("a" * LONGEST_STEM) == "a" * LONGEST_STEM
+    names = [short_name("ß" * 120 + end) for end in ("x", "y")]
+    assert len(set(names)) == 2 and all(name.startswith("ß" * 85 + "-") for name in names)
+    assert max(len(name.encode()) for name in names) <= LONGEST_STEM
+    longest = tmp_path / f"{'a' * 251}.txt"
+    assert write_text(longest, "whole").read_text() == "whole" and list(tmp_path.iterdir()) == [longest]
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", ".hidden", "../x", "a/b", "a\\b", "a\0b"])
+def test_names_are_no_paths(name: str) -> None:
+    with refused("^--name: expected a plain file name without folders, found "):
+        require_plain_name("--name", name)
+
+
+def test_names_leave_room_for_endings() -> None:
+    require_plain_name("--name", "a name 1")
+    with refused("^--name: expected a name of at most 180 bytes, found one of 181$"):
+        require_plain_name("--name", "a" * 181)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from prune.shapes import Each, Many, Maybe, check_shape, load_json
+from prune.shapes import Each, Many, Maybe, check_shape, load_json, load_text
 from tests.conftest import refused
 
 SHAPE = {"name": str, "scores": Many(float), "note?": str, "cost": Maybe(int), "by_class": Each({"iou": float})}
@@ -46,7 +46,9 @@ def test_another_kind_of_file_is_named() -> None:
     ("content", "said"),
     [
         (b"{", "expected a plan, found no JSON"),
-        (b"\xff\xfe{}", "expected a plan, found no JSON"),
+        (b"[NaN]", "expected a plan, found no JSON .the number NaN"),
+        (b"[1e309]", "expected a plan, found no JSON .the number 1e309"),
+        (b"\xff\xfe{}", "expected a plan, found no text"),
         (b"[" * 200_000, "expected a plan, found JSON nested too deeply"),
     ],
 )
@@ -59,3 +61,11 @@ def test_files_that_are_no_json(tmp_path: Path, content: bytes, said: str) -> No
 def test_a_missing_file(tmp_path: Path) -> None:
     with refused("expected a plan, cannot read it"):
         load_json(tmp_path / "a.json", "a plan")
+
+
+def test_texts_are_read_up_to_a_size(tmp_path: Path) -> None:
+    (tmp_path / "a.ini").write_bytes(b"\xef\xbb\xbfkey = 1\n")
+    assert load_text(tmp_path / "a.ini", "a recipe", 11) == "key = 1\n"
+    (tmp_path / "a.ini").write_bytes(b"a" * (3 << 20))
+    with refused("^.*a.ini: expected a recipe of at most 1 MiB, found 3 MiB$"):
+        load_text(tmp_path / "a.ini", "a recipe")

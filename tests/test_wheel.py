@@ -34,7 +34,7 @@ def test_the_wheel_holds_the_package_its_recipes_and_nothing_else(wheel: Path) -
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "prune").rglob("*.py")}
     assert shipped and recipes | shipped | modules | {"prune/py.typed"} <= set(names)
     assert (
-        "prune-crackseg = prune.cli.verbs:program" in zipfile.ZipFile(wheel).read(f"{info}/entry_points.txt").decode()
+        "prune-crackseg = prune.cli.start:program" in zipfile.ZipFile(wheel).read(f"{info}/entry_points.txt").decode()
     )
 
 

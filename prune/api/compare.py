@@ -14,7 +14,8 @@ from prune.evaluation.settings import CompareSettings
 from prune.options import settings_from, with_settings
 from prune.report.comparison_result import CompareResult
 from prune.report.evaluation_result import EvaluationResult, check_workbook
-from prune.shapes import load_json
+from prune.report.pair import require_pair
+from prune.shapes import check_shape, load_json
 
 AnyEvaluation = str | Path | EvaluationResult
 """The .json file of an evaluation (or the workbook beside it), or the evaluation itself."""
@@ -75,4 +76,6 @@ def _read(argument: str, evaluation: object, contents: dict[str, Any]) -> str:
     file = existing_file(argument, file.with_suffix(".json") if file.suffix == ".xlsx" else file)
     name = next((name for name in contents if Path(name).resolve() == file.resolve()), str(file))
     contents[name] = load_json(file, "the JSON of an evaluation")
+    check_shape(contents[name], dict, str(file))
+    require_pair(file, contents[name])
     return name

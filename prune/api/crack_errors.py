@@ -20,6 +20,7 @@ from prune.inspection.known_errors import ErrorCounts, KnownErrors
 from prune.inspection.likeness import features
 from prune.inspection.settings import MeasureSettings
 from prune.progress import progress
+from prune.shapes import load_json
 
 KEY = "crack_errors"
 """In evaluations, in checkpoints and in the metadata of exports."""
@@ -61,11 +62,11 @@ def read_errors(file: str | os.PathLike[str]) -> KnownErrors:
     """
     path = existing_file("errors", file)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path, "an evaluation")
         if not isinstance(content, dict) or KEY not in content:
-            raise ValueError(f"found none; run test.py with --{KEY}")
+            raise UserError(f"found none; run test.py with --{KEY}")
         return KnownErrors.from_json(content[KEY])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (UserError, ValueError) as error:
         raise UserError(f"--errors: {path}: expected the errors of measured cracks: {error}") from error
 
 
@@ -85,8 +86,8 @@ def stored_errors(card: Card) -> KnownErrors | None:
         return None
     try:
         return KnownErrors.from_json(content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{card.file}: the errors of measured cracks are damaged ({error!r})") from error
+    except (UserError, ValueError) as error:
+        raise UserError(f"{card.file}: the errors of measured cracks are damaged ({error})") from error
 
 
 def store_errors(file: Path, errors: KnownErrors) -> Path:

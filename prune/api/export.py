@@ -2,7 +2,6 @@
 
 import copy
 import html
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -38,6 +37,7 @@ from prune.models.checkpoint import Network, new_stage
 from prune.models.output_stride import set_output_stride
 from prune.options import settings_from, with_settings
 from prune.progress import progress
+from prune.shapes import load_json
 from prune.tables import text_table
 
 Notes = str | os.PathLike[str] | Mapping[str, str | Sequence[str]]
@@ -130,8 +130,8 @@ def read_notes(notes: Notes | None) -> dict[str, tuple[str, ...]]:
         return {}
     named = isinstance(notes, (str, os.PathLike))
     try:
-        return checked_notes(json.loads(existing_file("notes", notes).read_text("utf-8")) if named else notes)
-    except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
+        return checked_notes(load_json(existing_file("notes", notes), "notes") if named else notes)
+    except ValueError as error:
         place = f"{notes}: " if named else ""
         raise UserError(f"--notes: {place}expected a JSON object of headings with texts: {error}") from error
 

@@ -8,20 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.api.views import Look, Segmentation, View, draw, segment
-from prune.data.images import image_size, read_image
+from prune.data.images import read_image
 from prune.data.labels import ClassSet
 from prune.errors import UserError
-from prune.inference.pipeline import Gate, Limits, Pipeline, Stage
-from prune.inference.predictor import WHOLE_SIDE, Predictor
+from prune.inference.flow import gate_of, header_pixels, through_networks
+from prune.inference.pipeline import Gate
+from prune.inference.predictor import Predictor
 from prune.inference.replicas import Replicas
 from prune.report.figures import save_image, save_mask
 from prune.report.paper import Picture
 
 PIXELS_UNDER_WAY = 48_000_000
 """Of the photographs that are read and not yet written: two of 24 megapixels. Each takes 7 to 16 bytes."""
-SMALL_PIXELS = 2**20
-"""Photographs of up to so many pixels keep every network busy; of larger ones fewer go through networks at a time, but
-always two that go through in one piece. What is cut into tiles goes through alone."""
 
 
 @dataclass
@@ -113,34 +111,13 @@ class Steps:
         return one
 
 
-def _pixels(one: PhotoResult) -> int:
-    """Of the photograph, from its header; a damaged one has none."""
-    try:
-        height, width = image_size(one.photo)
-    except UserError:
-        return 0
-    return height * width
-
-
 def segmented(photos: Sequence[PhotoResult], drawing: Drawing, replicas: Replicas) -> Iterator[PhotoResult]:
     """The photographs, done, in their order; reading, networks and writing overlap.
-
-    Pictures and counts do not depend on the number of networks and threads, as far as the runtime's own results do not.
 
     Args:
         photos: The photographs, with the files of their pictures.
         drawing: What to draw.
         replicas: The networks.
     """
-    count, helpers = len(replicas.predictors), max(2, replicas.threads * len(replicas.predictors))
-    room = max(2 * WHOLE_SIDE**2, count * SMALL_PIXELS)
-    steps = Steps(drawing, replicas.predictors[0].classes, Gate(replicas.predictors, room))
-    stages = Stage(steps.read, helpers), Stage(steps.segment, count), Stage(steps.finish, helpers)
-    try:
-        with Pipeline(stages, Limits(count + 2 * helpers, PIXELS_UNDER_WAY, _pixels)) as pipeline:
-            for predictor in replicas.predictors:
-                predictor.stopped = pipeline.stopped
-            yield from pipeline(photos)
-    finally:
-        for predictor in replicas.predictors:
-            predictor.stopped = None  # the caller's network may be used again
+    steps = Steps(drawing, replicas.predictors[0].classes, gate_of(replicas))
+    return through_networks(photos, steps, replicas, lambda one: header_pixels(one.photo), PIXELS_UNDER_WAY)

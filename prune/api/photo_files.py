@@ -13,6 +13,7 @@ from prune.data.find_split import OFFICIAL_SUFFIX, find_split
 from prune.data.images import is_image
 from prune.data.labels import ClassSet
 from prune.errors import UserError
+from prune.files import short_name
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,14 @@ class PhotoFiles:
     def outputs(self, folder: Path, ending: str) -> list[Path]:
         """One path per photograph, ``folder/<subfolder>/<stem><ending>``, each different.
 
-        Photographs of equal stem in one folder get their suffix into the name.
+        Photographs of equal stem in one folder get their suffix into the name; long names are shortened.
         """
         places = [folder / file.parent.relative_to(self.root) for file in self.files]
         twice = Counter(zip(places, (file.stem for file in self.files), strict=True))
         result: dict[Path, None] = {}
         for place, file in zip(places, self.files, strict=True):
             stem = file.stem if twice[place, file.stem] == 1 else f"{file.stem}_{file.suffix[1:].lower()}"
+            stem = short_name(stem)
             path, number = place / f"{stem}{ending}", 2
             while path in result:  # a.png and a.jpg beside a_png.png
                 path, number = place / f"{stem}_{number}{ending}", number + 1

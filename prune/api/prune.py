@@ -20,7 +20,7 @@ from prune.data.labels import ClassSet
 from prune.data.split import Split
 from prune.deployment.latency import runtime_latency
 from prune.errors import UserError
-from prune.files import locked, write_json
+from prune.files import atomic_paths, locked, write_json
 from prune.hardware import choose_device, set_threads
 from prune.inference.latency import measure_latency
 from prune.models.checkpoint import Network, new_stage, require_factory, save_checkpoint, size_mib
@@ -122,16 +122,14 @@ def prune(
     with locked(file) if file else nullcontext(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         network, outcome, told = _pruned(strided, split, planned, record, device)
-        network.file = save_checkpoint(network, file) if file else None
+        network.file = None
         summary = _report(source, network, planned, outcome)
-    summary.settings, summary.seconds = told, time.perf_counter() - start
-    if not split and planned.config.recalibrate and planned.config.pruning_ratio and _has_norms(network.model):
-        summary.notes.append(STALE_NORMS)
-    files = [
-        *([file] if file else []),
-        *(_written(summary, Path(report), network) if report else []),
-    ]
-    return PruneResult(model_of(network, str(device)), summary, file, tuple(files))
+        summary.settings, summary.seconds = told, time.perf_counter() - start
+        if not split and planned.config.recalibrate and planned.config.pruning_ratio and _has_norms(network.model):
+            summary.notes.append(STALE_NORMS)
+        network.file = file
+        files = _written(network, summary, _report_file(summary, Path(report), network) if report else None)
+    return PruneResult(model_of(network, str(device)), summary, file, files)
 
 
 def _merged(settings: dict[str, Any], **short: Any) -> dict[str, Any]:
@@ -260,8 +258,23 @@ def _report(dense: Network, pruned: Network, planned: Plan, outcome: PruneOutcom
     )
 
 
-def _written(told: PruningReport, report: Path, network: Network) -> list[Path]:
-    """Write the report as ``report`` says and return its files."""
-    if report.suffix != ".json":
-        report /= f"{network.title}_{told.settings['criterion'].lower()}_{told.settings['pruning_ratio']:g}.json"
-    return [write_json(report, told.to_json()), told.write_csv(report.with_suffix(".csv"))]
+def _report_file(told: PruningReport, report: Path, network: Network) -> Path:
+    """The file of the report, in the folder ``report`` by a name of its own."""
+    if report.suffix == ".json":
+        return report
+    return report / f"{network.title}_{told.settings['criterion'].lower()}_{told.settings['pruning_ratio']:g}.json"
+
+
+def _written(network: Network, told: PruningReport, report: Path | None) -> tuple[Path, ...]:
+    """Write the checkpoint, the report and the table of the layers, as far as they are named; all of them or none."""
+    tables = [report.with_suffix(".csv"), report] if report else []
+    files = [*tables, *([network.file] if network.file else [])]
+    if not files:
+        return ()
+    with atomic_paths(*files) as temporary:
+        if report:
+            told.write_csv(temporary[0])
+            write_json(temporary[1], told.to_json())
+        if network.file:
+            save_checkpoint(network, temporary[-1])
+    return tuple(reversed(files))

@@ -19,7 +19,7 @@ from prune.api.photo_files import PhotoFiles, find_photos, photo_list
 from prune.data.images import MAX_MEGAPIXELS
 from prune.data.labels import ClassSet
 from prune.errors import UserError
-from prune.files import RESULTS
+from prune.files import RESULTS, require_plain_name, short_name
 from prune.inspection.findings import About
 from prune.inspection.known_errors import KnownErrors
 from prune.inspection.orthophoto import is_orthophoto
@@ -91,7 +91,7 @@ def survey(
         settings["mm_per_pixel"] = str(checked_scale(settings["mm_per_pixel"]))
     how = settings_from(InspectionSettings, "survey", settings)
     files = sources_of(found_files(photos, how.recursive), root)
-    title = name or _title(photos)
+    title = name or short_name(_title(photos).lstrip(".") or "survey")
     folder = Path(output) if output is not None else SURVEYS / title
     _require_name(title, folder)
     opened = _opened(model, classes, how.threads)
@@ -191,7 +191,9 @@ def _earlier(compare: str | os.PathLike[str], folder: Path) -> Path:
     Raises:
         UserError: for one that is not there, and for this survey itself.
     """
-    path = next((path for path in (Path(compare), SURVEYS / compare) if path.is_dir()), None)
+    folders = [path for path in (Path(compare), SURVEYS / compare) if path.is_dir()]
+    # A folder of photographs often has the name of its survey: the one that holds a survey is meant.
+    path = next((path for path in folders if (path / "survey.json").is_file()), folders[0] if folders else None)
     if path is None:
         raise UserError(
             f"--compare: expected the folder of a survey or its name in {SURVEYS}, found none called {compare}"
@@ -242,8 +244,7 @@ def _require_name(name: object, folder: Path) -> None:
     """Raise ``UserError`` for a name that is no folder's name."""
     if not isinstance(name, str):
         raise TypeError(f"name: expected text, found {type(name).__name__}")
-    if not name.strip() or name in (".", "..") or any(character in name for character in "/\\\0"):
-        raise UserError(f"--name: expected the name of a folder in {SURVEYS}, found {name!r}")
+    require_plain_name("--name", name)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: expected a folder, found a file: choose another name (--name)")
 

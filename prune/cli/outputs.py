@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prune.errors import UserError
+from prune.shapes import Many, Maybe, check_shape, load_json
 
 FORCE = "replace an earlier result made with other settings"
 """Help of the flag ``--force``."""
@@ -27,6 +28,11 @@ FREE = frozenset(
 """Settings that may differ between two runs of one result."""
 
 
+RESULT = {
+    **{"settings?": dict, "arguments?": Maybe(dict), "run?": {"arguments?": Maybe(dict)}},
+    **{"summary?": dict, "rows?": Many(dict)},
+}
+"""What of a result is compared before it is replaced."""
 DEFAULTED = frozenset(("checkpoint", "data", "data_dir", "model", "state_dict", "test_dir"))
 """Settings that are found where none is named, so that a name and none may mean the same."""
 
@@ -46,12 +52,11 @@ def stored_result(file: Path) -> Mapping[str, Any] | None:
     if not file.exists():
         return None
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = load_json(file, "a result")
+        check_shape(content, RESULT, str(file))
+    except UserError as error:
         raise UserError(f"{file} exists and is not a result of this program: choose another name") from error
-    if not isinstance(content, Mapping):
-        raise UserError(f"{file} exists and is not a result of this program: choose another name")
-    return content
+    return dict(content)
 
 
 def require_same_settings(

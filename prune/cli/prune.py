@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from prune.cli.outputs import FORCE, require_same_settings, stored_result
 from prune.cli.verbs import call
 from prune.errors import UserError
-from prune.files import MODELS, PRUNING, check_writable, find_model, visible
+from prune.files import MODELS, PRUNING, check_writable, find_model, require_plain_name, short_name, visible
 from prune.options import CHECKPOINT_FLAGS, FACTORY, TRUST_PICKLE, fields_of, option
 from prune.pruning.settings import PruneSettings
 
@@ -39,6 +39,11 @@ class PruneOptions(PruneSettings):
     force: bool = option(False, FORCE)
     trust_pickle: bool = option(False, TRUST_PICKLE)
     factory: str | None = option(None, FACTORY)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model_name is not None:
+            require_plain_name("--model_name", self.model_name)
 
 
 def _named_network(options: PruneOptions) -> Network | None:
@@ -91,7 +96,8 @@ def _name(network: Network, options: PruneOptions) -> str:
     if options.target:
         asked = str(getattr(options, options.target)).replace("%", "pct").replace(" ", "").removesuffix(".0")
         goal = options.target.removeprefix("target_").removesuffix("_ms") + asked
-    name = (options.model_name or f"{network.title}_{options.criterion.lower()}_{goal}").removesuffix(".pth")
+    own = short_name(f"{network.title}_{options.criterion.lower()}_{goal}")
+    name = (options.model_name or own).removesuffix(".pth")
     if network.file and (MODELS / f"{name}.pth").resolve() == network.file.resolve():
         raise UserError(f"--model_name {name}: would overwrite the model being pruned: choose another name")
     return name

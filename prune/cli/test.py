@@ -73,7 +73,7 @@ def _require_same(options: TestOptions, files: Sequence[Path], workbooks: Sequen
         json = workbook.with_suffix(".json")
         content = stored_result(json)
         if content:
-            stored = dict(content.get("run", {}).get("arguments", {})) | {
+            stored = dict(content.get("run", {}).get("arguments") or {}) | {
                 "file": content.get("summary", {}).get("file")
             }
             require_same_settings(json, stored, now | {"file": str(file)}, "--output")

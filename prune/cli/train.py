@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from prune.cli.verbs import call
-from prune.errors import UserError
-from prune.files import MODELS, RUNS
+from prune.files import MODELS, RUNS, require_plain_name
 from prune.options import FACTORY, fields_of, option
 from prune.recipes import known_recipes
 from prune.training.ranks import is_first
@@ -41,8 +40,7 @@ class TrainOptions(TrainSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.name or self.name.startswith(".") or any(c in self.name for c in "/\\"):
-            raise UserError(f"NAME: expected a plain file name without folders, found {self.name!r}")
+        require_plain_name("NAME", self.name)
 
     @classmethod
     def from_given(cls, given: Mapping[str, Any]) -> TrainOptions:
@@ -50,7 +48,7 @@ class TrainOptions(TrainSettings):
         if not given.get("resume"):
             return cls(**given)
         known = {item.name for item in dataclasses.fields(cls)}
-        stored = stored_settings(RUNS / str(given.get("name", cls.name)))
+        stored = stored_settings(RUNS / str(given.get("name", cls.name)), cls)
         return cls(**{**{name: value for name, value in stored.items() if name in known}, **given})
 
 

@@ -10,10 +10,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
-from prune import errors, progress
+from prune import progress
 from prune.errors import UserError
 from prune.options import Parser, given_values
 from prune.recipes import recipe_settings
@@ -153,11 +152,6 @@ def call(name: str, argv: Sequence[str] | None = None, prog: str = "") -> None:
             importlib.import_module(f"prune.cli.{name}").run(options)
 
 
-def script(name: str) -> int:
-    """Run a verb as a program of its own and return the exit code, see ``prune.errors.run``."""
-    return errors.run(partial(call, name))
-
-
 def run_command(command: str, words: Sequence[str]) -> None:
     """Run a command line of this project in this process.
 
@@ -198,8 +192,3 @@ def main(prog: str) -> None:
         hint = f", did you mean {near[0]}?" if near else f": expected one of {', '.join(known)}"
         raise UserError(f"unknown command {word!r}{hint}")
     call(name, sys.argv[2:], f"{prog} {word}")
-
-
-def program(prog: str = "prune-crackseg") -> int:
-    """The console program ``prune-crackseg``, also ``python -m prune``; returns the exit code."""
-    return errors.run(partial(main, prog))

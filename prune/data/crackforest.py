@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from prune.data import images
 from prune.errors import UserError, first_line
+from prune.shapes import load_text
 
 MAT_CRACK = (2, 4)
 """Regions of a .mat file that are crack; of a .seg file one less."""
 MAT_REGIONS = (1, 2, 3, 4)
 LARGEST_MAT = 2**28
 """Bytes a .mat file may unpack to: an untrusted file must not exhaust memory."""
+LARGEST_SEG, LARGEST_REGION = 2**26, 2**31 - 1
+"""Bytes and largest region of a .seg file; each run of pixels takes about ten bytes."""
 
 
 @dataclass(frozen=True)
@@ -116,19 +119,24 @@ def read_seg(file: Path) -> NDArray[np.int64]:
     Raises:
         UserError: for anything else, runs outside the picture, and pixels no run covers.
     """
+    lines = load_text(file, "a Berkeley segmentation", LARGEST_SEG, "latin-1").splitlines()
     try:
-        lines = file.read_text(encoding="latin-1").splitlines()
         height, width, start = _header(lines)
         if not (height > 0 and width > 0 and height * width <= images.MAX_MEGAPIXELS * 1e6):
             raise ValueError(f"a size of {width}x{height}")
         runs = np.array(" ".join(lines[start:]).split(), dtype=np.int64).reshape(-1, 4)
         if (runs < 0).any() or (runs[:, 1] >= height).any() or (runs[:, 3] >= width).any():
             raise ValueError("runs outside the picture")
+        if (runs[:, 0] > LARGEST_REGION).any():
+            raise ValueError(f"the region {runs[:, 0].max()}")
+        missing = height * width - int((runs[:, 3] - runs[:, 2] + 1).clip(0).sum())
+        if missing > 0:  # before a picture of that size is made
+            raise ValueError(f"at least {missing} pixels without a region")
         regions = np.full((height, width), -1, dtype=np.int64)
         for region, row, first, last in runs.tolist():
             regions[row, first : last + 1] = region
         if (regions < 0).any():
             raise ValueError(f"{int((regions < 0).sum())} pixels without a region")
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UserError(f"{file}: expected a Berkeley segmentation, found: {first_line(error)}") from error
     return regions

@@ -1,7 +1,10 @@
 """Decode photographs and label images of every common kind into plain uint8 arrays."""
 
+import io
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,9 @@ from prune.errors import UserError, first_line
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 MAX_MEGAPIXELS = 200
 """Decoding a larger file is refused: an untrusted image must not exhaust memory."""
+
+STRIP = 2**22
+"""Pixels that are converted at a time, so that a picture at the limit takes 7 bytes per pixel and not three times as much."""
 
 COLOR_THRESHOLD = 200
 """In S2DS color labels a channel below this counts as 0 (compression noise), otherwise as 255."""
@@ -58,10 +64,26 @@ def image_size(path: Path) -> tuple[int, int]:
         raise UserError(f"{path}: expected a readable image, found: {first_line(error)}") from error
 
 
-def _to_eight_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _strips(height: int, width: int) -> Iterator[slice]:
+    """Rows of a picture, a few at a time."""
+    step = max(1, STRIP // max(1, width))
+    return (slice(top, min(height, top + step)) for top in range(0, height, step))
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an image of any mode, uint8 (H, W, 3)."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for rows in _strips(image.height, image.width):
+        part = image.crop((0, rows.start, image.width, rows.stop))
+        if part.mode == "P" and "transparency" in image.info:
+            part = part.convert("RGBA")
+        pixels[rows] = np.asarray(part if part.mode == "RGB" else part.convert("RGB"))
+    return pixels
+
+
+def _to_eight_bit(values: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
     """Scale gray values of 16 bits to 8; a 32-bit container that only holds bytes is kept as it is."""
-    wide = values.astype(np.int64)
-    return (wide if wide.max(initial=0) < 256 else np.clip(wide >> 8, 0, 255)).astype(np.uint8)
+    return (values if values.max(initial=0) < 256 else np.clip(values >> 8, 0, 255)).astype(np.uint8)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -79,9 +101,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode == "F":
         raise UserError(f"{path}: expected 8- or 16-bit integers, found a floating-point image")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return _rgb(image)
 
 
 def _palette_ids(image: Image.Image) -> NDArray[np.uint8] | None:
@@ -91,7 +111,7 @@ def _palette_ids(image: Image.Image) -> NDArray[np.uint8] | None:
     palettes of all kinds. Programs that shrink pictures number grays and S2DS colors as they please.
     """
     ids = np.asarray(image)
-    used = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
+    used = np.flatnonzero(image.histogram()[:256])
     palette = np.zeros((256, 3), dtype=np.uint8)
     stored = np.array(image.getpalette("RGB") or (), dtype=np.uint8).reshape(-1, 3)
     palette[: len(stored)] = stored
@@ -120,15 +140,24 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     ids = _palette_ids(image) if image.mode == "P" else None
     if ids is not None:
         return ids
-    rgb = np.array(image.convert("RGB"))
+    rgb = _rgb(image)
+    colored = any(_spread(rgb[rows]) > GRAY_SPREAD for rows in _strips(rgb.shape[0], rgb.shape[1]))
+    return rgb if colored else luminance(rgb)
+
+
+def _spread(rgb: NDArray[np.uint8]) -> int:
+    """The largest difference between channels of a pixel of (H, W, 3)."""
     red, green, blue = np.ascontiguousarray(np.moveaxis(rgb, 2, 0))  # reducing an axis of three is ten times slower
     spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    return rgb if spread.max(initial=0) > GRAY_SPREAD else luminance(rgb)
+    return int(spread.max(initial=0))
 
 
 def luminance(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Gray levels uint8 (H, W) of a picture uint8 (H, W, 3), RGB (ITU-R 601)."""
-    return np.array(Image.fromarray(rgb).convert("L"))
+    gray = np.empty(rgb.shape[:2], np.uint8)
+    for rows in _strips(rgb.shape[0], rgb.shape[1]):
+        gray[rows] = np.asarray(Image.fromarray(rgb[rows]).convert("L"))
+    return gray
 
 
 def read_levels(path: Path) -> NDArray[np.float64]:
@@ -205,3 +234,13 @@ def color_ids(rgb: NDArray[np.uint8], classes: ClassSet, path: Path) -> NDArray[
     if stray is not None:
         raise UserError(f"{path}: expected the colors of {classes.name} labels, found color {stray}")
     return label
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The bytes of a file of a picture; ``kind`` and options are Pillow's.
+
+    Pillow's writers into files do not notice when a full disk takes only a part of what they hand over.
+    """
+    content = io.BytesIO()
+    image.save(content, format=kind, **options)
+    return content.getvalue()

@@ -175,11 +175,13 @@ def read_probability(file: Path) -> NDArray[np.float64]:
     if file.suffix.lower() != ".npy":
         return read_levels(file)
     try:
-        array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)  # takes no memory for what the file does not hold
+    except Exception as error:  # NumPy reads the header as Python text, which raises errors of many kinds
         raise UserError(f"{file}: expected an array of probabilities, found: {first_line(error)}") from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{file}: expected an array of probabilities, found an archive of several")
     if array.ndim != 2 or not (
-        array.dtype.kind == "f" and np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1
+        array.size and array.dtype.kind == "f" and np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1
     ):
         raise UserError(f"{file}: expected floats of 0 to 1 in the shape (H, W), found {array.dtype} {array.shape}")
     return array.astype(float)

@@ -7,10 +7,10 @@ from pathlib import Path
 from PIL import Image
 
 from prune.data.find_split import LAYOUTS, SPLITS, Split, find_split
-from prune.data.images import read_image
+from prune.data.images import encoded, read_image
 from prune.data.labels import IGNORE_INDEX, S2DS
 from prune.errors import UserError
-from prune.files import atomic_path
+from prune.files import atomic_path, write_bytes
 from prune.progress import progress
 
 
@@ -46,12 +46,10 @@ def _write_pair(split: Split, index: int, folder: Path) -> None:
     with atomic_path(folder / "Images" / pair.image.name) as temporary:
         shutil.copyfile(pair.image, temporary)
     name = f"{pair.stem}.png"
-    with atomic_path(folder / "Labels_grayscale" / name) as temporary:
-        Image.fromarray(label).save(temporary)
+    write_bytes(folder / "Labels_grayscale" / name, encoded(Image.fromarray(label), "PNG"))
     visible = label.copy()
     visible[label == IGNORE_INDEX] = 0
-    with atomic_path(folder / "Labels_RGB" / name) as temporary:
-        Image.fromarray(S2DS.colorize(visible)).save(temporary)
+    write_bytes(folder / "Labels_RGB" / name, encoded(Image.fromarray(S2DS.colorize(visible)), "PNG"))
 
 
 def prepare(source: Path, output: Path, *, force: bool = False) -> PrepareResult:

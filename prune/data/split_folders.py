@@ -16,8 +16,11 @@ from prune.data.dataset_layouts import (
     subfolders,
 )
 from prune.data.images import SUFFIXES
-from prune.errors import UserError, first_line
+from prune.errors import UserError
+from prune.shapes import load_text
 
+LARGEST_LIST, LONGEST_LINE = 1 << 26, 1 << 13
+"""Bytes of a list, and characters of one of its lines: two paths."""
 CROPPED, WHOLE = "crop", "data"
 """CRACK500's endings of a split's folder: crops (preferred, they are what is published on) and whole photographs."""
 LABEL_SUFFIXES = (*SUFFIXES, ".mat", ".seg")
@@ -93,10 +96,11 @@ def read_list(file: Path) -> list[_Line]:
     Raises:
         UserError: for an unreadable or empty list.
     """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: expected a list of names, found: {first_line(error)}") from error
+    lines = load_text(file, "a list of names", LARGEST_LIST).splitlines()
+    long = next((number for number, line in enumerate(lines, 1) if len(line) > LONGEST_LINE), None)
+    if long is not None:
+        found = len(lines[long - 1])
+        raise UserError(f"{file}, line {long}: expected one image name a line, found a line of {found:,} characters")
     texts = [(number, line.strip().replace("\\", "/")) for number, line in enumerate(lines, 1)]
     parsed = [_parse(f"{file}, line {number}", text) for number, text in texts if text and not text.startswith("#")]
     if not parsed:
@@ -106,6 +110,14 @@ def read_list(file: Path) -> list[_Line]:
 
 def _stem(name: str) -> str:
     return Path(name).stem if _is_file_name(name) else Path(name).name
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path of a list, which may be too long for one, is a folder."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 class _Homes:
@@ -122,7 +134,7 @@ class _Homes:
             # What is wrong with a folder around the data set is none of the list's business.
             outside = self.base != folder and self.base.is_relative_to(folder)
             with contextlib.suppress(UserError) if outside else contextlib.nullcontext():
-                self._found[folder] = fitting(folder, self._dataset) if folder.is_dir() else None
+                self._found[folder] = fitting(folder, self._dataset) if _is_folder(folder) else None
         return self._found[folder]
 
     def of(self, name: str) -> tuple[Found, str] | None:

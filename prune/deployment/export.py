@@ -1,5 +1,7 @@
 """Export: turn a checkpoint into files for other runtimes that contain everything needed to use them."""
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,10 +14,13 @@ from torch import fx
 from prune.deployment import ncnn, onnx, openvino, pt2
 from prune.deployment.fake_quantization import fake_quantized
 from prune.deployment.target import Batches, ExportTarget, quiet
-from prune.errors import UserError, first_line
+from prune.errors import CannotWrite, UserError, first_line
 from prune.files import atomic_path, locked
 from prune.inference.seal import SEALED, seal
 from prune.models.checkpoint import Network, not_finite
+
+SPARE = 2**16
+"""Bytes that are free on a disk that was not filled."""
 
 
 def export(
@@ -54,6 +59,7 @@ def export(
             if target.precision == "int8" and target.means == "mse" and rounded is None:
                 rounded = fake_quantized(network, batches)
             _write(network, target, written, batches, validate, rounded)
+            _require_room(Path(name))
             if written.suffix in SEALED:
                 seal(written)
         except (RuntimeError, ValueError, TypeError) as error:
@@ -62,6 +68,12 @@ def export(
             with atomic_path(file.with_name(part.name)) as temporary:
                 shutil.move(part, temporary)
     return file
+
+
+def _require_room(folder: Path) -> None:
+    """Raise ``CannotWrite`` when the disk has become full: native exporters do not all notice."""
+    if shutil.disk_usage(folder).free < SPARE:
+        raise CannotWrite(f"cannot write into {folder.parent}: {os.strerror(errno.ENOSPC)}")
 
 
 def _write(

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from prune.errors import ctrl_c_later
 from prune.metrics.image import ImageCounts
 
 
@@ -23,7 +24,8 @@ def scoring_pool(workers: int) -> Iterator[Callable[..., "Future[ImageCounts]"]]
     start = "fork" if sys.platform == "linux" else "spawn"
     with ProcessPoolExecutor(workers, multiprocessing.get_context(start), _leave_ctrl_c_to_the_parent) as pool:
         try:
-            pool.submit(int).result()  # forks now, before the network's threads are busy
+            with ctrl_c_later():
+                pool.submit(int).result()  # forks now, before the network's threads are busy
             yield pool.submit
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

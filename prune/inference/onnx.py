@@ -35,13 +35,13 @@ class OnnxPredictor(Predictor):
             options.add_session_config_entry(key, value)
         try:
             self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions share no base class of their own
+            self.input = self.session.get_inputs()[0].name
+            self.tensors = self.input, self.session.get_outputs()[0].name
+            shape = self.session.get_outputs()[0].shape
+            text = self.session.get_modelmeta().custom_metadata_map.get(METADATA)
+        except Exception as error:  # its exceptions share no base class of their own; names and texts may be no Unicode
             raise UserError(f"{file}: expected an ONNX network, found: {first_line(error)}") from error
-        self.input = self.session.get_inputs()[0].name
-        self.tensors = self.input, self.session.get_outputs()[0].name
-        shape = self.session.get_outputs()[0].shape
         channels = shape[1] if len(shape) == 4 and isinstance(shape[1], int) and shape[1] > 1 else None
-        text = self.session.get_modelmeta().custom_metadata_map.get(METADATA)
         self.card = card_of(text, file, "onnx", classes, channels)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

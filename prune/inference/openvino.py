@@ -93,7 +93,9 @@ class OpenVinoPredictor(Predictor):
             if self.card.precision == "bf16":
                 require_openvino_bf16(f"{file} of the precision bf16")
             self.compiled = core.compile_model(model, "CPU", openvino_settings(self.card.precision, threads))
-        except RuntimeError as error:
+        except UserError:
+            raise
+        except Exception as error:  # RuntimeError mostly; names and texts may be no Unicode
             raise UserError(f"{file}: expected an OpenVINO network, found: {first_line(error)}") from error
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

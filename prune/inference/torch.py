@@ -101,9 +101,19 @@ class ProgramPredictor(Predictor):
         exact_float32()
 
     def run(self, batch: NDArray[np.float32]) -> torch.Tensor:
-        """Logits float32 (1, C, H, W)."""
-        with torch.inference_mode():
-            return torch.from_numpy(votes(self.program(torch.from_numpy(batch)).numpy(), len(self.classes)))
+        """Logits float32 (1, C, H, W).
+
+        Raises:
+            UserError: for a graph that cannot be run, such as one whose operators have other arguments.
+        """
+        try:
+            with torch.inference_mode():
+                return torch.from_numpy(votes(self.program(torch.from_numpy(batch)).numpy(), len(self.classes)))
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            file, (height, width) = self.card.file, batch.shape[-2:]
+            raise UserError(
+                f"{file}: expected an exported program, found one that cannot run on {width}x{height} px: {first_line(error)}"
+            ) from error
 
 
 def open_torch(

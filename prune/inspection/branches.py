@@ -90,23 +90,42 @@ def inside_junctions(line: CenterLine) -> Mask:
     return apart <= line.distance[junctions[nearest]] + BLUR
 
 
-def along(pixels: list[int], branch: list[int], neighbors: list[list[int]]) -> list[int]:
+def beside(line: CenterLine, branch: Ids) -> Ids:
+    """How many neighbors of each pixel are of its own branch, int64 (N,); -1 at junctions, where that says nothing.
+
+    Args:
+        line: The center line.
+        branch: int64 (N,), branch of each pixel.
+    """
+    edges = line.graph.edges
+    inner = edges[branch[edges[:, 0]] == branch[edges[:, 1]]]
+    found = np.bincount(inner.ravel(), minlength=len(branch))
+    return np.where(line.graph.degree > 2, -1, found)
+
+
+def along(pixels: Ids, inner: Ids, branch: list[int], neighbors: list[list[int]]) -> Ids | list[int]:
     """The pixels of one branch in the order of the line, with the junction pixels that it meets.
 
     Args:
-        pixels: Of the branch.
+        pixels: int64 (N,), of the branch.
+        inner: See ``beside``.
         branch: The branch of every pixel of the center line.
         neighbors: Of every pixel of it.
     """
-    own = branch[pixels[0]]
-    if any(len(neighbors[pixel]) > 2 for pixel in pixels):
+    counts = inner[pixels]
+    if counts.min() < 0:
         return pixels  # a clump of junctions has no order
-    start = min(pixels, key=lambda pixel: sum(branch[n] == own for n in neighbors[pixel]))
+    start = int(pixels[counts.argmin()])
+    own = branch[start]
     path = [*[n for n in neighbors[start] if branch[n] != own][:1], start]
     last, here = path[0], start
-    while onward := [n for n in neighbors[here] if n not in (last, start)]:
-        last, here = here, onward[0]
+    while True:
+        for onward in neighbors[here]:
+            if onward not in (last, start):
+                break
+        else:
+            return path
+        last, here = here, onward
         path.append(here)
         if branch[here] != own:
-            break
-    return path
+            return path

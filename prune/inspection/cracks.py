@@ -1,6 +1,7 @@
 """Every crack of a mask on its own: length, width and where it is widest, direction, branches."""
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
 from prune.errors import UserError
-from prune.inspection.branches import along, inside_junctions, split
+from prune.inspection.branches import along, beside, inside_junctions, split
 from prune.inspection.settings import MeasureSettings
-from prune.metrics.crack import bounding_box
+from prune.metrics.box import bounding_box
 from prune.metrics.measurement import EIGHT_CONNECTED, axis, axis_degrees
 from prune.metrics.profile import profile_width
 from prune.metrics.skeleton import CenterLine, center_line
@@ -139,9 +140,12 @@ def _measured(mask: Mask, probability: NDArray[np.floating] | None, how: Measure
     # A line of n pixels is at most √2·n long: specks need not be thinned to be left out.
     large = np.sqrt(2) * areas + 1 >= how.min_length
     large[0] = False
-    measured = mask if large[1:].all() else large[labels]
-    if not measured.any():
+    if not large.any():
         return ()
+    measured = mask
+    if not large[1:].all():
+        measured = np.zeros(mask.shape, dtype=bool)
+        measured.ravel()[inside[large[pieces]]] = True
     line = center_line(measured)
     found = CrackLines(
         line, labels[tuple(line.graph.points.T)].astype(np.int64), local_widths(line, probability, how.width)
@@ -149,7 +153,7 @@ def _measured(mask: Mask, probability: NDArray[np.floating] | None, how: Measure
     length = found.lengths(len(areas))
     likely = np.full(len(areas), np.nan)
     if probability is not None:
-        likely[1:] = np.bincount(pieces, np.asarray(probability).ravel()[inside])[1:] / areas[1:]
+        likely[1:] = np.bincount(pieces, probability[np.divmod(inside, mask.shape[1])])[1:] / areas[1:]
     boxes = [_box(slices) for slices in ndimage.find_objects(labels)]
     kept = np.flatnonzero(large & (length >= how.min_length)).tolist()
     kept.sort(key=lambda one: (-length[one], boxes[one - 1]))
@@ -194,7 +198,8 @@ def members(ids: Ids) -> dict[int, Ids]:
     """The places of every id in ``ids``, in rising order."""
     order = np.argsort(ids, kind="stable")
     names, starts = np.unique(ids[order], return_index=True)
-    return dict(zip(names.tolist(), np.split(order, starts[1:]) if len(ids) else (), strict=True))
+    spans = pairwise([*starts.tolist(), len(ids)])
+    return {name: order[start:stop] for name, (start, stop) in zip(names.tolist(), spans, strict=True)}
 
 
 class CrackLines:
@@ -214,7 +219,8 @@ class CrackLines:
         self.step = np.hypot(*self.steps.T)
         self.pixels, self.edges = members(crack), members(crack[self.first])
         self.branch_pixels, self.branch_edges = members(self.branches.pixel), members(self.branches.edge)
-        self.neighbors, self.branch_of = line.graph.neighbors(), self.branches.pixel.tolist()
+        self.neighbors, self.branch_of = line.graph.neighbors, self.branches.pixel.tolist()
+        self.beside = beside(line, self.branches.pixel)
 
     def lengths(self, count: int) -> Floats:
         """Length of each of ``count`` cracks in px, float64; 0 for those without a line."""
@@ -261,7 +267,7 @@ class CrackLines:
             width_mean_px=float(width.mean()),
             width_max_px=float(width.max()),
             orientation=self._orientation(self.branch_edges.get(name, np.empty(0, np.int64))),
-            line=self.line.graph.points[along(pixels.tolist(), self.branch_of, self.neighbors)],
+            line=self.line.graph.points[along(pixels, self.beside, self.branch_of, self.neighbors)],
         )
 
     def _clear(self, pixels: Ids) -> Ids:

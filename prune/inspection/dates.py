@@ -1,6 +1,5 @@
 """Two surveys of the same place: which photographs belong together, and how their cracks have grown."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from prune.inspection.growth import Comparison, Growth, compare_cracks
 from prune.inspection.known_errors import KnownErrors
 from prune.inspection.records import PhotoRecord
 from prune.inspection.registration import register
-from prune.inspection.store import FORMAT, GROWTH, RECORDS
+from prune.inspection.store import FORMAT, GROWTH, RECORDS, read_record
 from prune.inspection.wording import Units
 from prune.report.figures import save_image
 from prune.report.paper import Picture
+from prune.shapes import Many, check_shape, load_json
 from prune.tables import harmless, write_csv
 
 NEAR_M = 10.0
@@ -55,14 +55,14 @@ def read_survey(folder: Path) -> tuple[str, list[PhotoRecord]]:
         UserError: for a folder that holds none.
     """
     try:
-        content = json.loads((folder / "survey.json").read_text(encoding="utf-8"))
+        file = folder / "survey.json"
+        content = load_json(file, "a survey")
+        check_shape(content, {"format": str, "begun": str, "photographs": Many(str)}, str(file))
         if content["format"] != FORMAT:
-            raise ValueError(f"found {content['format']}")
-        files = [folder / RECORDS / f"{name}.json" for name in content["photographs"]]
-        records = [json.loads(file.read_text(encoding="utf-8"))["photograph"] for file in files]
-        return str(content["begun"]), [PhotoRecord.from_json(record) for record in records]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"--compare: expected a complete survey in {folder}, found: {error!r}") from error
+            raise UserError(f"{file}: expected the format {FORMAT}, found {content['format']}")
+        return content["begun"], [read_record(folder / RECORDS / f"{name}.json") for name in content["photographs"]]
+    except UserError as error:
+        raise UserError(f"--compare: expected a complete survey in {folder}, found: {error.message}") from error
 
 
 def earlier_of(photo: PhotoRecord, earlier: Sequence[PhotoRecord]) -> PhotoRecord | None:

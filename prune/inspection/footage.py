@@ -66,7 +66,6 @@ def write_overlay_video(
     with opened(source, how) as video:
         rate = video.given_rate
     path = folder / "videos" / f"{source.name}.mp4"
-    path.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(mine[0]) as first, video_writer(path, rate, (first.height, first.width)) as add:
         for file in mine:
             with Image.open(file) as picture:

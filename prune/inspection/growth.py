@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from prune.inspection.known_errors import KnownErrors
+from prune.inspection.line_samples import Samples, earlier_samples, later_samples
 from prune.inspection.records import CrackRecord
 from prune.inspection.registration import Registration
 from prune.report.paper import Picture, with_legend
@@ -86,23 +87,6 @@ class Growth:
 
 
 @dataclass(frozen=True, eq=False)
-class _Samples:
-    """The center lines of many cracks, a place about every px.
-
-    Args:
-        points: float64 (N, 2), (x, y) in the earlier photograph.
-        crack: int64 (N,), index of the crack.
-        length: float64 (N,), what each place stands for in px of the earlier photograph.
-        width: float64 (N,), mean width of its crack in px of the earlier photograph.
-    """
-
-    points: Floats
-    crack: NDArray[np.int64]
-    length: Floats
-    width: Floats
-
-
-@dataclass(frozen=True, eq=False)
 class Comparison:
     """All cracks of two photographs of the same place.
 
@@ -160,8 +144,8 @@ def compare_cracks(
     Returns:
         Every crack that is seen by both photographs at least in part.
     """
-    first = _earlier(before, registration)
-    second, places = _later(after, registration)
+    first = earlier_samples(before, registration)
+    second, places = later_samples(after, registration)
     near = max(BESIDE, MISSES * registration.rms_px)
     there, back = _nearest(second.points, first.points), _nearest(first.points, second.points)
     fresh, missing = there[0] > near, back[0] > near
@@ -185,74 +169,6 @@ def compare_cracks(
     return Comparison(registration, tuple(growths), places[fresh], places[~fresh], gone)
 
 
-@dataclass(frozen=True, eq=False)
-class _Places:
-    """Center lines in px of their own photograph, a place about every px.
-
-    Args:
-        points: float64 (N, 2), (x, y).
-        along: float64 (N, 2), unit vectors along the line.
-        length: float64 (N,), what each place stands for in px.
-        crack: int64 (N,), index of the crack.
-    """
-
-    points: Floats
-    along: Floats
-    length: Floats
-    crack: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, cracks: Sequence[CrackRecord]) -> "_Places":
-        """Those of some cracks; the length of each is shared out among its places."""
-        parts = [(*_line(line), index) for index, crack in enumerate(cracks) for line in crack.lines]
-        if not parts:
-            return cls(np.empty((0, 2)), np.empty((0, 2)), np.empty(0), np.empty(0, np.int64))
-        points, along, weight = (np.concatenate([part[i] for part in parts]) for i in range(3))
-        crack = np.repeat([part[3] for part in parts], [len(part[0]) for part in parts])
-        whole = np.array([one.length_px for one in cracks]) / np.bincount(crack, weight, minlength=len(cracks))
-        return cls(points, along, weight * whole[crack], crack)
-
-    def only(self, kept: NDArray[np.bool_]) -> "_Places":
-        """Some of the places."""
-        return _Places(self.points[kept], self.along[kept], self.length[kept], self.crack[kept])
-
-
-def _line(line: Sequence[tuple[int, int]]) -> tuple[Floats, Floats, Floats]:
-    """Places float64 (N, 2) (x, y) about every px of a line, unit vectors along it there, and what each stands for in px."""
-    corners = np.array(line, float)[:, ::-1]
-    lengths = np.hypot(*np.diff(corners, axis=0).T)
-    ends = np.concatenate([[0.0], np.cumsum(lengths)])
-    count = max(1, math.ceil(ends[-1]))
-    stops = np.linspace(0, ends[-1], count + 1)
-    steps = np.column_stack([np.interp(stops, ends, axis) for axis in corners.T])
-    vectors = np.diff(steps, axis=0)
-    size = np.hypot(*vectors.T)
-    along = np.where(size[:, None] > 0, vectors / np.maximum(size, 1e-9)[:, None], [1.0, 0.0])
-    return (steps[:-1] + steps[1:]) / 2, along, np.full(count, max(ends[-1], 1.0) / count)
-
-
-def _earlier(cracks: Sequence[CrackRecord], registration: Registration) -> _Samples:
-    places = _Places.of(cracks)
-    places = places.only(registration.common_before(places.points))
-    return _Samples(places.points, places.crack, places.length, _widths(cracks)[places.crack])
-
-
-def _later(cracks: Sequence[CrackRecord], registration: Registration) -> tuple[_Samples, Floats]:
-    """The same in px of the earlier photograph, and the places (x, y) in px of the later one."""
-    places = _Places.of(cracks)
-    places = places.only(registration.common_after(places.points))
-    half = places.along / 2
-    stretch = np.hypot(*(registration.to_before(places.points + half) - registration.to_before(places.points - half)).T)
-    across = registration.zoom(places.points) ** 2 / stretch  # what areas are enlarged by and lengths are not
-    width = across * _widths(cracks)[places.crack]
-    return _Samples(registration.to_before(places.points), places.crack, stretch * places.length, width), places.points
-
-
-def _widths(cracks: Sequence[CrackRecord]) -> Floats:
-    """Mean width of each crack in px, float64; NaN where it is not known."""
-    return np.array([math.nan if one.width_mean_px is None else one.width_mean_px for one in cracks], float)
-
-
 def _nearest(points: Floats, others: Floats) -> tuple[Floats, NDArray[np.int64]]:
     """Distance in px float64 (N,) and index int64 (N,) of the nearest of ``others``; infinite without any."""
     if not len(points) or not len(others):
@@ -264,8 +180,8 @@ def _nearest(points: Floats, others: Floats) -> tuple[Floats, NDArray[np.int64]]
 def _groups(
     count_before: int,
     count_after: int,
-    first: _Samples,
-    second: _Samples,
+    first: Samples,
+    second: Samples,
     nearest: tuple[tuple[Floats, NDArray[np.int64]], tuple[Floats, NDArray[np.int64]]],
     near: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -7,7 +7,7 @@ a report knows.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from statistics import fmean, median, stdev
 from typing import Any
@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 from prune.inspection.cracks import Crack
 from prune.inspection.likeness import Likeness
 from prune.metrics.skeleton import center_line
+from prune.shapes import Many, Maybe, check_shape
 
 FORMAT, VERSION = "crack-errors", 1
 TOLERANCE = 4.0
@@ -27,6 +28,16 @@ MATCHED = 0.5
 """Share of a found crack's line that must have a labeled one beside it for its width to be compared."""
 WIDTH_CLASSES = (0.0, 2.0, 3.0, 4.0, 6.0, 10.0, math.inf)
 """Bounds in px of the classes of measured mean width."""
+_WIDTH = {"low": float, "high": Maybe(float), "cracks": int, "bias_px": Maybe(float), "spread_px": Maybe(float)}
+_LENGTH = {"labeled_px": float, "measured_px": float, **dict.fromkeys(("typical", "found", "real"), Maybe(float))}
+SHAPE = {
+    **{"data": str, "images": int, "width": str, "min_length": float},
+    "widths": Many(_WIDTH),
+    "all_widths": _WIDTH,
+    "length": _LENGTH,
+    "likeness": Maybe({"mean": Many(float), "covariance": Many(Many(float)), "limit": float}),
+}
+"""What the errors hold as JSON."""
 FEWEST = 5
 """Cracks, below which a class of widths has no error of its own."""
 
@@ -121,22 +132,28 @@ class KnownErrors:
         """What ``to_json`` made.
 
         Raises:
-            KeyError, TypeError, ValueError: for anything else; the message says what.
+            UserError, ValueError: for anything else; the message says what.
         """
-        if content.get("format") != FORMAT or content.get("version") != VERSION:
-            found = f"{content.get('format')} {content.get('version')}"
-            raise ValueError(f"expected {FORMAT} {VERSION}, found {found}")
+        check_shape(content, {"format": str, "version": int}, "the errors")
+        if content["format"] != FORMAT or content["version"] != VERSION:
+            raise ValueError(f"expected {FORMAT} {VERSION}, found {content['format']} {content['version']}")
+        check_shape(content, SHAPE, "the errors")
         likeness = content["likeness"]
         return cls(
             data=str(content["data"]),
             images=int(content["images"]),
             width=str(content["width"]),
             min_length=float(content["min_length"]),
-            widths=tuple(WidthError(**one) for one in content["widths"]),
-            all_widths=WidthError(**content["all_widths"]),
-            length=LengthError(**content["length"]),
+            widths=tuple(_known(WidthError, one) for one in content["widths"]),
+            all_widths=_known(WidthError, content["all_widths"]),
+            length=_known(LengthError, content["length"]),
             likeness=None if likeness is None else Likeness.from_json(likeness),
         )
+
+
+def _known(kind: type[Any], content: Mapping[str, Any]) -> Any:
+    """``kind`` with those of the values that it has."""
+    return kind(**{item.name: content[item.name] for item in fields(kind)})
 
 
 @dataclass

@@ -1,5 +1,10 @@
 """Cracks of an orthophoto: predicted window by window into a GeoTIFF, measured from there, and written as maps."""
 
+import errno
+import os
+import shutil
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.errors import UserError, first_line
+from prune.errors import CannotWrite, first_line
 from prune.files import atomic_path
 from prune.inspection.orthophoto import CACHE, Orthophoto, open_geotiff, rasterio_package, window_of
 from prune.progress import progress
@@ -75,10 +80,11 @@ def predict_orthophoto(
                 continue  # blocks that are not written are 0
             found, likely = predict(image)
             target = window_of(rows, columns)
-            ids.write(np.where(shown, found, 0)[inside].astype(np.uint8), 1, window=target)
-            if shares is not None and likely is not None:
-                levels = np.rint(255 * np.clip(np.where(shown, likely, 0)[inside], 0, 1))
-                shares.write(levels.astype(np.uint8), 1, window=target)
+            with _silenced():
+                ids.write(np.where(shown, found, 0)[inside].astype(np.uint8), 1, window=target)
+                if shares is not None and likely is not None:
+                    levels = np.rint(255 * np.clip(np.where(shown, likely, 0)[inside], 0, 1))
+                    shares.write(levels.astype(np.uint8), 1, window=target)
     return Path(class_map)
 
 
@@ -122,7 +128,29 @@ def _written(path: str | Path | None, profile: dict[str, Any]) -> Iterator[Any]:
     rasterio = rasterio_package()
     with atomic_path(Path(path)) as temporary:
         try:
-            with rasterio.open(str(temporary), "w", **{**profile, **how, **blocks}) as file:
+            with warnings.catch_warnings():  # the orthophoto may have no place either
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                file = rasterio.open(str(temporary), "w", **{**profile, **how, **blocks})
+            try:
                 yield file
+            finally:
+                with _silenced():
+                    file.close()
         except rasterio.errors.RasterioError as error:
-            raise UserError(f"cannot write {path}: {first_line(error)}") from error
+            if shutil.disk_usage(temporary.parent).free < BLOCK**2:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise CannotWrite(f"cannot write {path}: {first_line(error)}") from error
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Drop what native code prints on stderr inside the block: GDAL's TIFF library does so when the disk is full."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)

@@ -1,6 +1,7 @@
 """A survey of an orthophoto: predicted, measured, and written window by window, whatever its size."""
 
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from prune.data.labels import ClassSet
 from prune.inference.predictor import Predictor
 from prune.inference.probability import class_probability
 from prune.inspection.exif import PhotoFacts
+from prune.inspection.likeness import Likeness, features
 from prune.inspection.map_cracks import write_crack_map
 from prune.inspection.map_prediction import WINDOW, mask_reader, predict_orthophoto
 from prune.inspection.orthophoto import Orthophoto
@@ -36,24 +38,26 @@ class MapSurvey:
 
     Args:
         predictor: The network.
-        crack: The class that is measured.
         store: Where everything is written.
         how: What is measured.
         scales: Where scales come from, where the orthophoto itself is not to say it.
         logits: Whether the network gives logits, and with them probabilities.
+        likeness: What the photographs of the network's test look like, None = not known.
     """
 
     def __init__(
         self,
         predictor: Predictor,
-        crack: int,
         store: Store,
         how: MeasureSettings,
         scales: ScaleReader,
         logits: bool = True,
+        likeness: Likeness | None = None,
     ) -> None:
-        self.predictor, self.crack, self.store, self.how = predictor, crack, store, how
-        self.scales, self.logits = scales, logits
+        self.predictor, self.store, self.how = predictor, store, how
+        self.scales, self.logits, self.likeness = scales, logits, likeness
+        self.crack = predictor.classes.index("crack") or 1  # the class that is measured
+        self._unlike: list[float] = []
 
     def __call__(self, source: Source) -> PhotoRecord:
         """Survey an orthophoto and write its mask, maps, picture and record.
@@ -61,18 +65,18 @@ class MapSurvey:
         Raises:
             UserError: for a file that cannot be read, files that cannot be written, and rasterio missing.
         """
-        identity = identity_of(source.file)
+        identity, self._unlike = identity_of(source.file), []
         with Orthophoto(source.file) as photo:
             shot = self._shot(source, photo)
             mask = self.store.path(MASKS, source, ".tif")
             likely = self.store.path(MAPS, source, ".probability.tif") if self.logits else None
             colors = dict(enumerate(self.predictor.classes.colors))
-            for folder in filter(None, (mask.parent, self.store.path(MAPS, source, "").parent)):
-                folder.mkdir(parents=True, exist_ok=True)
-            predict_orthophoto(photo, self._predict, mask, likely, colors=colors)
-            cracks = self._cracks(photo, mask, likely)
-            if likely is not None:
-                likely.unlink()
+            try:
+                predict_orthophoto(photo, self._predict, mask, likely, colors=colors)
+                cracks = self._cracks(photo, mask, likely)
+            finally:
+                if likely is not None:
+                    likely.unlink(missing_ok=True)
             maps = [self.store.path(MAPS, source, ending) for ending in (".geojson", ".gpkg")]
             written = {path.suffix[1:]: path for path in write_crack_map(photo, cracks, shot.mm_per_pixel, *maps)}
             picture = drawn(photo.overview(OVERVIEW), cracks, Units(shot.mm_per_pixel), max(photo.size))
@@ -86,7 +90,7 @@ class MapSurvey:
                 shot=shot,
                 cracks=cracks,
                 areas=self._areas(photo.size, mask),
-                unlike=None,
+                unlike=median(self._unlike) if self._unlike else None,
                 files={kind: path.relative_to(self.store.folder).as_posix() for kind, path in files.items()},
             )
         self.store.save(source, record, identity)
@@ -96,6 +100,8 @@ class MapSurvey:
         if not self.logits:
             return self.predictor.class_map(image), None
         found = class_probability(self.predictor, image, self.crack)
+        if self.likeness is not None:
+            self._unlike.append(self.likeness.unlike(features(image, found.probability)))
         return found.class_map, found.probability
 
     def _cracks(self, photo: Orthophoto, mask: Path, likely: Path | None) -> tuple[CrackRecord, ...]:

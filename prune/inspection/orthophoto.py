@@ -1,6 +1,8 @@
 """Orthophotos of any size: read by windows and placed on the map. Needs rasterio (extra ``geo``)."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -98,12 +100,18 @@ class Orthophoto:
     def read(self, rows: slice, columns: slice) -> tuple[Picture, Mask]:
         """The pixels of a window uint8 (h, w, 3), RGB, and which of them show anything, bool (h, w)."""
         window = window_of(rows, columns)
-        try:
+        with self._readable():
             values = self._data.read(self._bands, window=window)
             shown = self._data.dataset_mask(window=window) > 0
-        except rasterio_package().errors.RasterioError as error:
-            raise UserError(f"{self.file}: expected readable pixels, found: {first_line(error)}") from error
         return _picture(values), shown
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Name the file when its pixels cannot be read."""
+        try:
+            yield
+        except Exception as error:  # the library's own classes are private
+            raise UserError(f"{self.file}: expected readable pixels, found: {first_line(error)}") from error
 
     def overview(self, side: int = 2000) -> Picture:
         """The whole picture uint8 (h, w, 3), RGB, reduced so that its longer side has at most ``side`` px."""
@@ -111,8 +119,9 @@ class Orthophoto:
 
         shrink = max(1.0, max(self.size) / side)
         height, width = (max(1, round(length / shrink)) for length in self.size)
-        bands = self._bands
-        values = self._data.read(bands, out_shape=(len(bands), height, width), resampling=Resampling.average)
+        with self._readable():
+            bands = self._bands
+            values = self._data.read(bands, out_shape=(len(bands), height, width), resampling=Resampling.average)
         return _picture(values)
 
     @property

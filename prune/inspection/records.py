@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.inspection.cracks import Crack
+from prune.shapes import Each, Many, Maybe
 
 VERSION = 1
 """Of the record; one of another version is made again."""
@@ -19,6 +20,31 @@ MEASURES = ("length_px", "width_mean_px", "width_p95_px", "width_max_px")
 """Of a crack, in px."""
 
 Line = tuple[tuple[int, int], ...]
+SHAPE = {
+    "name": str,
+    "file": str,
+    "width": int,
+    "height": int,
+    "shot": {
+        "mm_per_pixel": Maybe(float),
+        "scale_from": str,
+        "position": Maybe({"latitude": float, "longitude": float, "altitude_m": Maybe(float)}),
+        "notes": Many(str),
+    },
+    "cracks": Many(
+        {
+            **dict.fromkeys(("number", "area_px", "branches"), int),
+            **dict.fromkeys((*MEASURES[1:], "orientation", "tortuosity", "probability"), Maybe(float)),
+            "length_px": float,
+            **dict.fromkeys(("width_max_at", "box"), Many(int)),
+            "lines": Many(Many(Many(int))),
+        }
+    ),
+    "areas": Many({"class_name": str, "area_px": int, "pieces": Maybe(int)}),
+    "unlike": Maybe(float),
+    "files": Each(str),
+}
+"""What the record of a photograph holds as JSON."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +128,10 @@ class CrackRecord:
         """The record that ``dataclasses.asdict`` and JSON made plain values of.
 
         Raises:
-            KeyError, TypeError: for incomplete values.
+            KeyError, TypeError, ValueError: for incomplete values.
         """
+        if len(content["width_max_at"]) != 2 or len(content["box"]) != 4:
+            raise ValueError(f"a crack in the box {content['box']}")
         lines = tuple(tuple((row, column) for row, column in line) for line in content["lines"])
         pairs = {name: tuple(content[name]) for name in ("width_max_at", "box")}
         return cls(**{**content, **pairs, "lines": lines})
@@ -174,8 +202,13 @@ class PhotoRecord:
         """The record that ``to_json`` made plain values of.
 
         Raises:
-            KeyError, TypeError: for incomplete values.
+            KeyError, TypeError, ValueError: for incomplete values.
         """
+        if content["width"] < 1 or content["height"] < 1:
+            raise ValueError(f"a photograph of {content['width']}x{content['height']} px")
+        for name in content["files"].values():
+            if ".." in Path(name).parts or Path(name).is_absolute():
+                raise ValueError(f"the file {name} outside the survey")
         stored = dict(content["shot"])
         position = stored["position"] and Position(**stored["position"])
         shot = Shot(**{**stored, "position": position, "notes": tuple(stored["notes"])})
@@ -230,18 +263,19 @@ def needed(line: NDArray[Any], tolerance: float) -> list[int]:
 
     Douglas and Peucker (1973).
     """
-    points, kept = np.asarray(line, float), {0, len(line) - 1}
-    parts = [(0, len(line) - 1)]
+    rows, columns = np.ascontiguousarray(np.asarray(line, float).T)
+    kept, parts = {0, len(line) - 1}, [(0, len(line) - 1)]
     while parts:
         first, last = parts.pop()
         if last - first < 2:
             continue
-        chord, inner = points[last] - points[first], points[first + 1 : last] - points[first]
-        length = float(np.hypot(*chord))
-        aside = inner[:, 0] * chord[1] - inner[:, 1] * chord[0]
-        away = np.abs(aside) / length if length else np.hypot(*inner.T)
+        inner = slice(first + 1, last)
+        down, right = rows[inner] - rows[first], columns[inner] - columns[first]
+        chord = rows[last] - rows[first], columns[last] - columns[first]
+        length = np.hypot(*chord)
+        away = np.abs(down * chord[1] - right * chord[0]) if length else np.hypot(down, right)
         farthest = int(away.argmax())
-        if away[farthest] > tolerance:
+        if away[farthest] / (length or 1.0) > tolerance:
             middle = first + 1 + farthest
             kept.add(middle)
             parts += [(first, middle), (middle, last)]

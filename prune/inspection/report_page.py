@@ -14,7 +14,7 @@ from prune.inspection.findings import Findings
 from prune.inspection.places import map_svg, placed, scale_words, where
 from prune.inspection.records import CrackRecord, PhotoRecord
 from prune.inspection.report_growth import growth_part
-from prune.inspection.report_style import CSS, FOOT, HEAD, table
+from prune.inspection.report_style import CSS, FOOT, HEAD, paragraph, table
 from prune.inspection.report_text import errors_part, limits_part, method_part, settings_part, summary_part
 from prune.inspection.rows import remarks
 from prune.inspection.wording import UNKNOWN, Units, direction
@@ -55,6 +55,10 @@ def _parts(found: Findings, pictured: set[str]) -> Iterator[str]:
         yield f"<h2>Map</h2><figure>{map_svg(placed(found.photos), number)}<figcaption>Where the photographs were taken, "
         yield "numbered as in the table below. Larger points: more crack.</figcaption></figure>"
     yield "<h2>Photographs</h2>"
+    if not found.placed:
+        yield paragraph(
+            "There is no map: no photograph says where it was taken (no GPS position in the files).", "soft"
+        )
     yield _photo_table(found)
     yield from _broken(found)
     sections = [photo for photo in found.photos if photo.cracks or photo.areas or photo.name in pictured]
@@ -98,7 +102,9 @@ def _broken(found: Findings) -> Iterator[str]:
 def _section(found: Findings, photo: PhotoRecord, number: int, pictured: bool) -> str:
     """One photograph: its picture, its cracks and its areal defects."""
     about = [f"{photo.width} × {photo.height} px", scale_words(photo), where(photo), *remarks(photo, found.placed)]
-    lines = [f'<section class="photo" id="photo-{number}"><h3>{number}. {html.escape(photo.name)}</h3>']
+    lines = [
+        f'<section class="photo" id="photo-{number}"><div class="top"><h3>{number}. {html.escape(photo.name)}</h3>'
+    ]
     lines.append(f'<p class="soft">{html.escape(" · ".join(filter(None, about)))}</p>')
     if pictured:
         source = _picture(found.folder / photo.files["overlay"])
@@ -106,6 +112,7 @@ def _section(found: Findings, photo: PhotoRecord, number: int, pictured: bool) -
         lines.append(f'<figure><img src="{source}" alt="{alt}"></figure>')
     elif "overlay" in photo.files:
         lines.append(f'<p class="soft">Picture: {html.escape(photo.files["overlay"])}</p>')
+    lines.append("</div>")
     if photo.cracks:
         lines.append(_crack_table(found, photo))
     if len(photo.cracks) > SHOWN:

@@ -36,9 +36,9 @@ ul { margin: .4rem 0; padding-left: 1.3rem; max-width: 48rem; }
 @page { size: A4; margin: 16mm 14mm 18mm; @bottom-right { content: counter(page) " / " counter(pages); } }
 @media print {
   html { font-size: 9.5pt; } body { margin: 0; padding: 0; max-width: none; } a { color: inherit; text-decoration: none; }
-  section.photo { overflow: visible; } h2, h3, section.photo .soft, section.photo figure { break-after: avoid; }
-  figure, tr, .fact, .warn { break-inside: avoid; } thead { display: table-header-group; }
-  .facts { grid-template-columns: repeat(5, 1fr); } img { max-height: 100mm; width: auto; }
+  section.photo { overflow: visible; } h2, h3 { break-after: avoid; }
+  section.photo .top, figure, tr, .fact, .warn { break-inside: avoid; } thead { display: table-header-group; }
+  .facts { grid-template-columns: repeat(5, 1fr); } img { max-height: 82mm; width: auto; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from prune.data.images import image_size
 from prune.data.labels import ClassSet
 from prune.errors import UserError
-from prune.inference.pipeline import Gate, Limits, Pipeline, Stage
-from prune.inference.predictor import WHOLE_SIDE, Predictor
+from prune.inference.flow import header_pixels, through_networks
+from prune.inference.pipeline import Gate
+from prune.inference.predictor import Predictor
 from prune.inference.probability import class_probability
 from prune.inference.replicas import Replicas
 from prune.inspection.cracks import Crack, measure_cracks
@@ -28,12 +28,10 @@ from prune.inspection.wording import Units
 from prune.metrics.measurement import EIGHT_CONNECTED
 from prune.report.figures import overlay, save_image, save_mask
 from prune.report.paper import Picture, class_pixels
-from prune.report.tags import Tag, draw_tags
+from prune.report.tags import Tag, tagged
 
 PIXELS_UNDER_WAY = 32_000_000
 """Of the photographs that are read and not yet written; one may be larger. Each takes up to 20 bytes."""
-SMALL_PIXELS = 2**20
-"""Photographs of up to so many pixels keep every network busy."""
 OVERLAY_SIDE = 2400
 """px: overlays are pictures to look at; those of larger photographs are shrunk. Masks keep every pixel."""
 TARGET = "Control Point"
@@ -150,8 +148,8 @@ class Steps:
         source = one.source
         files = {"mask": save_mask(class_map, self.classes, self.store.path(MASKS, source, ".png"))}
         if drawn is not None:
-            tagged = tags(cracks, Units(shot.mm_per_pixel), max(height, width) / max(drawn.shape[:2]))
-            files["overlay"] = save_image(draw_tags(drawn, tagged), self.store.path(OVERLAYS, source, ".jpg"))
+            labels = tags(cracks, Units(shot.mm_per_pixel), max(height, width) / max(drawn.shape[:2]))
+            files["overlay"] = save_image(tagged(drawn, labels), self.store.path(OVERLAYS, source, ".jpg"))
         record = PhotoRecord(
             name=source.name,
             file=source.label,
@@ -215,30 +213,9 @@ def tags(cracks: Sequence[Crack], scale: Units, shrunk: float) -> list[Tag]:
 
 def _pixels(one: Going) -> int:
     """Of the photograph, from its header; a damaged one has none."""
-    if one.image is not None:
-        return one.image.shape[0] * one.image.shape[1]
-    try:
-        height, width = image_size(one.source.file)
-    except UserError:
-        return 0
-    return height * width
+    return header_pixels(one.source.file) if one.image is None else one.image.shape[0] * one.image.shape[1]
 
 
 def surveyed(photos: Iterable[Going], steps: Steps, replicas: Replicas) -> Iterator[Going]:
     """The photographs, done, in their order; reading, networks, measuring and writing overlap."""
-    count, helpers = len(replicas.predictors), max(2, replicas.threads * len(replicas.predictors))
-    stages = Stage(steps.read, helpers), Stage(steps.segment, count), Stage(steps.finish, helpers)
-    try:
-        with Pipeline(stages, Limits(count + 2 * helpers, PIXELS_UNDER_WAY, _pixels)) as pipeline:
-            for predictor in replicas.predictors:
-                predictor.stopped = pipeline.stopped
-            yield from pipeline(photos)
-    finally:
-        for predictor in replicas.predictors:
-            predictor.stopped = None  # the caller's network may be used again
-
-
-def gate_of(replicas: Replicas) -> Gate[Predictor]:
-    """Lends the networks; of large photographs fewer go through them at a time, of those cut into tiles one."""
-    room = max(2 * WHOLE_SIDE**2, len(replicas.predictors) * SMALL_PIXELS)
-    return Gate(replicas.predictors, room)
+    return through_networks(photos, steps, replicas, _pixels, PIXELS_UNDER_WAY)

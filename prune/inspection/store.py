@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from prune.errors import UserError
-from prune.files import write_json
-from prune.inspection.records import VERSION, PhotoRecord, Source
+from prune.files import visible, write_json
+from prune.inspection.records import SHAPE, VERSION, PhotoRecord, Source
+from prune.shapes import check_shape, load_json
 
 FORMAT = "prune-survey"
 RECORDS, MASKS, OVERLAYS, MAPS, GROWTH = "photographs", "masks", "overlays", "maps", "growth"
@@ -97,16 +98,17 @@ class Store:
     def _stored(self) -> Mapping[str, Any] | None:
         """The content of an earlier survey of this name, None when there is none."""
         if not self.file.exists():
-            if self.folder.is_dir() and any(self.folder.iterdir()):
+            if visible(self.folder, "*"):  # a killed process may have left a hidden file
                 raise UserError(
                     f"{self.folder}: expected an empty folder or that of a survey, found other files: choose another "
                     "name (--name)"
                 )
             return None
-        with suppress(OSError, ValueError):
-            content = json.loads(self.file.read_text(encoding="utf-8"))
-            if isinstance(content, dict) and content.get("format") == FORMAT and "begun" in content:
-                return content
+        with suppress(UserError):
+            content = load_json(self.file, "a survey")
+            check_shape(content, {"format": str, "begun": str, "settings": dict}, str(self.file))
+            if content["format"] == FORMAT:
+                return dict(content)
         raise UserError(f"{self.file} exists and is not a survey of this program: choose another name (--name)")
 
     def _require_same(self, stored: Mapping[str, Any]) -> None:
@@ -138,14 +140,18 @@ class Store:
         A file of the same size and time counts as the same, and so does a copy of the same content.
         """
         try:
-            content = json.loads(self.path(RECORDS, source, ".json").read_text(encoding="utf-8"))
+            file = self.path(RECORDS, source, ".json")
+            if not file.is_file():
+                return None
+            content = load_json(file, "a record")
+            check_shape(content, {"made_with": str, "source": {"size": int, "mtime_ns": int, "sha256": str}}, str(file))
             status, known = source.file.stat(), content["source"]
             same = (known["size"], known["mtime_ns"]) == (status.st_size, status.st_mtime_ns)
             same = same or (known["size"] == status.st_size and known["sha256"] == digest_of(source.file))
-            record = PhotoRecord.from_json(content["photograph"])
+            record = _record(content, file)
             written = all((self.folder / name).is_file() for name in record.files.values())
             return record if same and written and content["made_with"] == self.key else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
+        except (OSError, UserError):
             return None
 
     def forget(self, names: Collection[str]) -> None:
@@ -155,6 +161,23 @@ class Store:
             for file in top.rglob("*") if top.is_dir() else ():
                 if file.is_file() and not file.name.startswith(".") and _name(file, top) not in names:
                     file.unlink(missing_ok=True)
+
+
+def read_record(file: Path) -> PhotoRecord:
+    """The photograph of a record.
+
+    Raises:
+        UserError: when it cannot be read or is damaged.
+    """
+    return _record(load_json(file, "the record of a photograph"), file)
+
+
+def _record(content: Any, file: Path) -> PhotoRecord:
+    check_shape(content, {"photograph": SHAPE}, str(file))
+    try:
+        return PhotoRecord.from_json(content["photograph"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file}: expected the record of a photograph, found a damaged one ({error})") from error
 
 
 def _name(file: Path, top: Path) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.errors import UserError
-from prune.files import check_writable
+from prune.errors import CannotWrite, UserError
+from prune.files import check_writable, locked
+from prune.inference.flow import gate_of
 from prune.inference.predictor import Predictor
 from prune.inference.probability import require_logits
 from prune.inference.replicas import ENOUGH, Replicas, replicated
@@ -20,6 +21,7 @@ from prune.inspection.corrections import write_corrections
 from prune.inspection.dates import growth_of, read_survey, write_growth
 from prune.inspection.findings import About, Findings
 from prune.inspection.footage import frames, write_overlay_video
+from prune.inspection.likeness import Likeness
 from prune.inspection.map_survey import MapSurvey
 from prune.inspection.places import write_geojson
 from prune.inspection.print_pdf import find_browser, print_pdf
@@ -27,7 +29,7 @@ from prune.inspection.reading import PhotoReader
 from prune.inspection.records import Broken, PhotoRecord, Source
 from prune.inspection.report_page import write_report
 from prune.inspection.settings import InspectionSettings
-from prune.inspection.steps import Going, Steps, gate_of, surveyed
+from prune.inspection.steps import Going, Steps, surveyed
 from prune.inspection.store import Store
 from prune.inspection.survey_result import SurveyResult
 from prune.inspection.workbook import write_crack_csv, write_survey_workbook
@@ -108,8 +110,8 @@ class _Run:
     def _orthophotos(self, predictor: Predictor) -> float:
         """Survey orthophotos, one after the other."""
         start, job = perf_counter(), self.job
-        crack = predictor.classes.index("crack") or 1
-        work = MapSurvey(predictor, crack, job.store, job.how, job.reader.scales, gives_logits(predictor))
+        scales, logits = job.reader.scales, gives_logits(predictor)
+        work = MapSurvey(predictor, job.store, job.how, scales, logits, self._likeness)
         for source in job.maps:
             self.names.append(source.name)
             one: PhotoRecord | Broken | None = job.store.finished(source)
@@ -117,6 +119,8 @@ class _Run:
                 try:
                     one = work(source)
                     self.measured += 1
+                except CannotWrite:  # the others could not be written either
+                    raise
                 except UserError as error:
                     one = source.broken(error.message)
                 if self.on_photo is not None:
@@ -146,9 +150,13 @@ class _Run:
         replicas = replicated(predictor, job.how.networks, job.threads, count, self._first)
         if count > 1:
             say("running", replicas)
-        likeness = self.about.errors.likeness if self.about.errors else None
         gate = gate_of(replicas)
-        return Steps(job.store, job.reader, gate, predictor.classes, job.how, likeness, logits), replicas
+        return Steps(job.store, job.reader, gate, predictor.classes, job.how, self._likeness, logits), replicas
+
+    @property
+    def _likeness(self) -> Likeness | None:
+        """What the photographs of the network's test look like, None = not known."""
+        return self.about.errors.likeness if self.about.errors else None
 
     def _first(self) -> NDArray[np.uint8] | None:
         """The first photograph or frame that can be read."""
@@ -183,13 +191,20 @@ def make_survey(
         on_photo: Called with every photograph in their order, when it is done.
 
     Raises:
-        UserError: for a folder that holds something else, a disk that is full, and a PDF without a browser to print it.
+        UserError: for a folder that holds something else, or that another process surveys into, a disk that is full, and a
+            PDF without a browser to print it.
     """
     if job.how.pdf:
         find_browser()
     if job.compare is not None:
         read_survey(job.compare)  # what is wrong with it is said before hours of work
     check_writable(job.store.folder.parent)
+    with locked(job.store.folder):
+        return _surveyed(job, predictor, force, on_photo)
+
+
+def _surveyed(job: Job, predictor: Predictor, force: bool, on_photo: OnPhoto | None) -> SurveyResult:
+    """See ``make_survey``; the folder's lock is held."""
     run = _Run(job, job.about(job.store.open(force)), on_photo)
     seconds = run.go(predictor)
     ordered = [run.results[name] for name in run.names]

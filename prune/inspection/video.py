@@ -82,8 +82,12 @@ class Video:
             self._container.close()
             raise UserError(f"{source}: expected a video, found a file without pictures")
         self._stream = self._container.streams.video[0]
+        codec: Any = self._stream.codec_context  # None where PyAV knows no decoder for it
+        if codec is None:
+            self._container.close()
+            raise UserError(f"{source}: expected a video, found pictures that PyAV cannot decode")
         self._stream.thread_type = "AUTO"
-        size = (self._stream.codec_context.height or 0, self._stream.codec_context.width or 0)
+        size = (codec.height or 0, codec.width or 0)
         if size[0] * size[1] > MAX_MEGAPIXELS * 1e6:
             self._container.close()
             raise UserError(f"{source}: {size[0] * size[1] / 1e6:.0f} megapixels, the limit is {MAX_MEGAPIXELS}")
@@ -172,7 +176,8 @@ def _opened(source: str | Path | int) -> Any:
     try:
         return av.open(str(source), options=CONTAINED)
     except (av.error.FFmpegError, ValueError) as error:
-        raise UserError(f"{source}: expected a readable video, found: {first_line(error)}") from error
+        found = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(f"{source}: expected a readable video, found: {found}") from error
 
 
 def _upright(frame: "av.VideoFrame") -> Picture:

@@ -6,10 +6,9 @@ from typing import Any
 from openpyxl import Workbook
 from openpyxl.utils import get_column_letter
 
-from prune.files import atomic_path
 from prune.inspection.findings import Findings
 from prune.inspection.rows import Table, crack_table, photo_table, settings_table, total_table
-from prune.report.sheets import COUNT, TEXT, TWO_DECIMALS, finish, frame_of, header, put_frame, storable
+from prune.report.sheets import COUNT, TEXT, TWO_DECIMALS, finish, frame_of, header, put_frame, save_workbook, storable
 from prune.tables import harmless, write_csv
 
 WHOLE = {"crack", "width_px", "height_px", "cracks", "area_px", "branches", "top", "left", "height", "width"}
@@ -43,9 +42,7 @@ def write_survey_workbook(found: Findings, path: Path) -> Path:
     tables = {"cracks": crack_table, "photographs": photo_table, "totals": total_table, "settings": settings_table}
     for name, table in tables.items():
         _sheet(book, name, table(found))
-    with atomic_path(path) as temporary:
-        book.save(temporary)
-    return path
+    return save_workbook(book, path)
 
 
 def _sheet(book: Any, name: str, table: Table) -> None:

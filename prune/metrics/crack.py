@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from prune.metrics.box import bounding_box
 from prune.metrics.distance import squared_distance, within
 from prune.metrics.measurement import Measurement, measure
 from prune.metrics.thinning import thin
@@ -35,15 +36,6 @@ class CrackSettings:
 
 def _count(mask: Mask) -> int:
     return int(np.count_nonzero(mask))
-
-
-def bounding_box(mask: Mask, margin: int) -> tuple[slice, slice]:
-    """The rows and columns that hold the mask, with a margin in px; empty slices for an empty mask."""
-    spans = []
-    for axis in (1, 0):
-        used = np.flatnonzero(mask.any(axis=axis))
-        spans.append(slice(max(0, used[0] - margin), used[-1] + 1 + margin) if len(used) else slice(0, 0))
-    return spans[0], spans[1]
 
 
 Pair = tuple[Mask, Mask]

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.data.labels import IGNORE_INDEX
+from prune.metrics.box import bounding_box
 from prune.metrics.confusion import confusion_matrix
-from prune.metrics.crack import Counts, CrackSettings, boundary_counts, bounding_box, count_crack, line_counts
+from prune.metrics.crack import Counts, CrackSettings, boundary_counts, count_crack, line_counts
 from prune.metrics.protocol import ignored_band
 from prune.metrics.thinning import thin
 

@@ -2,13 +2,10 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
-from prune.metrics.skeleton import CenterLine
+from prune.metrics.skeleton import STEP, CenterLine, across
 
 Floats = NDArray[np.float64]
-STEP = 0.5
-"""Sampling step across the line in px, as for masks."""
 REACH = 2.5
 """How far the probability is followed beyond the nearest background pixel, in px."""
 DEPTH = 2.5
@@ -37,14 +34,10 @@ def profile_width(line: CenterLine, probability: NDArray[np.floating]) -> tuple[
     if not line.normals.any():
         return line.width, np.zeros(len(points), dtype=bool)
     values, cuts, lowest = np.asarray(probability, np.float32), np.zeros(len(points)), np.ones((2, len(points)))
-    for offset in np.arange(STEP / 2, distance.max() + REACH, STEP):
-        near = np.flatnonzero(offset <= distance + REACH)
+    for offset, near, sides in across(values, points, distance, line.normals, REACH):
         depth = distance[near] - offset
-        away = offset * line.normals[near]
-        places = np.concatenate([points[near] + away, points[near] - away]).T  # one call for both sides
-        levels = map_coordinates(values, places, order=1, mode="grid-constant", prefilter=False)
-        for side, level in enumerate(np.split(levels, 2)):
-            level = np.where(depth < 0.5, np.minimum(level, lowest[side, near]), level)
-            lowest[side, near] = level
+        for low, level in zip(lowest, sides, strict=True):
+            level = np.where(depth < 0.5, np.minimum(level, low[near]), level)
+            low[near] = level
             cuts[near] += STEP * np.where(depth > DEPTH, 1.0, level)
     return line.settled(cuts), (lowest[0] < FALLEN) & (lowest[1] < FALLEN)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,8 @@ RAY_STEP = 1 / 32
 """Step in px in which the end of the mask is looked for."""
 STEP, REACH = 0.5, 1.5
 """Sampling step of the cut across the line, and how far beyond the nearest background it may reach, in px."""
+AT_A_TIME = 2**16
+"""Places that are interpolated at a time: enough of them that calls cost little, few enough that memory does not matter."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +55,31 @@ class Graph:
         edges = _edges(points, shape)
         return cls(points, edges, np.bincount(edges.ravel(), minlength=len(points)))
 
+    @cached_property
     def neighbors(self) -> list[list[int]]:
-        """The indices of the neighbors of every pixel."""
-        found: list[list[int]] = [[] for _ in self.points]
-        for first, second in self.edges.tolist():
-            found[first].append(second)
-            found[second].append(first)
-        return found
+        """The indices of the neighbors of every pixel, in the order of the edges."""
+        pixel, other = self.edges.ravel(), self.edges[:, ::-1].ravel()
+        others = other[np.argsort(pixel, kind="stable")].tolist()
+        ends = [0, *np.cumsum(self.degree).tolist()]
+        return [others[start:stop] for start, stop in pairwise(ends)]
 
     def smooth(self, values: NDArray[Any]) -> Floats:
         """Average values float64 (N, …) along the lines; those of free ends and junctions stay."""
         values = values.astype(float)
+        interior, (first, second) = self._interior
+        for _ in range(SMOOTHING):
+            beside = values.take(first, axis=0) + values.take(second, axis=0)
+            values[interior] = values.take(interior, axis=0) / 2 + beside / 4
+        return values
+
+    @cached_property
+    def _interior(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The pixels with two neighbors, int64 (I,), and these, int64 (2, I)."""
         interior = self.degree == 2
         ends = np.concatenate([self.edges, self.edges[:, ::-1]])
         ends = ends[interior[ends[:, 0]]]
-        first, second = ends[np.argsort(ends[:, 0], kind="stable"), 1].reshape(-1, 2).T
-        for _ in range(SMOOTHING):
-            values[interior] = values[interior] / 2 + (values[first] + values[second]) / 4
-        return values
+        beside = ends[np.argsort(ends[:, 0], kind="stable"), 1].reshape(-1, 2).T
+        return np.flatnonzero(interior), np.ascontiguousarray(beside)
 
 
 @dataclass(frozen=True)
@@ -118,22 +129,28 @@ class CenterLine:
 
 def _edges(points: Points, shape: tuple[int, int]) -> Points:
     """Pairs of 8-neighbors, without diagonals that cut a corner of the line."""
-    index = np.full((shape[0] + 2, shape[1] + 2), -1, dtype=np.int64)
-    rows, columns = points[:, 0] + 1, points[:, 1] + 1
-    index[rows, columns] = np.arange(len(points))
+    width = shape[1] + 2
+    index = np.full((shape[0] + 2) * width, -1, dtype=np.int32)
+    places = (points[:, 0] + 1) * width + points[:, 1] + 1
+    index[places] = np.arange(len(points), dtype=np.int32)
     found = []
     for down, right in HALF_NEIGHBORHOOD:
-        other = index[rows + down, columns + right]
+        other = index[places + (down * width + right)]
         keep = other >= 0
         if down and right:
-            keep &= (index[rows, columns + right] < 0) & (index[rows + down, columns] < 0)
+            keep &= (index[places + right] < 0) & (index[places + down * width] < 0)
         found.append(np.stack([np.flatnonzero(keep), other[keep]], axis=1))
     return np.concatenate(found)
 
 
+def _points(mask: Mask) -> Points:
+    """Row and column of every pixel of a mask, int64 (N, 2), as ``np.argwhere`` gives them, several times as fast."""
+    return np.stack(np.divmod(np.flatnonzero(mask), mask.shape[1]), axis=1)
+
+
 def _nearest_background(points: Points, mask: Mask) -> tuple[Floats, Floats]:
     """Distance in px float64 (N,) and unit direction float64 (N, 2) from mask pixels to the nearest background pixel."""
-    background = np.argwhere(_rim(mask))
+    background = _points(_rim(mask))
     if not len(background):
         return np.full(len(points), np.nan), np.zeros((len(points), 2))
     # Split at midpoints, whose depth the image's size bounds: the balanced tree of dense masks overflowed the stack.
@@ -194,13 +211,42 @@ def _width(points: Points, mask: Mask, distance: Floats, normals: Floats) -> Flo
     center to pixel center; so it only bounds the cut, which sums the interpolated mask along the normal.
     """
     values, width = mask.astype(np.float32), np.zeros(len(points))
-    for offset in np.arange(STEP / 2, distance.max() + REACH, STEP):
-        near = np.flatnonzero(offset <= distance + REACH)
-        away = offset * normals[near]
-        places = np.concatenate([points[near] + away, points[near] - away]).T  # one call for both sides
-        for level in np.split(map_coordinates(values, places, order=1, mode="grid-constant", prefilter=False), 2):
+    for _, near, sides in across(values, points, distance, normals, REACH):
+        for level in sides:
             width[near] += STEP * level
     return width
+
+
+def across(
+    values: NDArray[np.float32], points: Points, distance: Floats, normals: Floats, reach: float
+) -> Iterator[tuple[float, NDArray[np.int64], NDArray[np.float32]]]:
+    """Interpolated values on both sides of a line, step by step away from it.
+
+    Args:
+        values: float32 (H, W).
+        points: int64 (N, 2), pixels of the line.
+        distance: float64 (N,), to the nearest background in px.
+        normals: float64 (N, 2), unit vectors across the line.
+        reach: How far beyond the nearest background to go, in px.
+
+    Yields:
+        The distance from the line in px, rising by ``STEP``; the pixels that are followed so far, int64 (K,); and the values
+        there on both sides, float32 (2, K).
+    """
+    offsets = np.arange(STEP / 2, distance.max() + reach, STEP)
+    together = max(1, AT_A_TIME // (2 * len(points)))
+    for start in range(0, len(offsets), together):
+        part = offsets[start : start + together]
+        near = [np.flatnonzero(offset <= distance + reach) for offset in part]
+        counts = [len(one) for one in near]
+        pixels = np.concatenate(near)
+        away = np.repeat(part, counts)[:, None] * normals.take(pixels, axis=0)
+        middle = points.take(pixels, axis=0)
+        places = np.concatenate([middle + away, middle - away]).T
+        levels = map_coordinates(values, places, order=1, mode="grid-constant", prefilter=False).reshape(2, -1)
+        ends = np.cumsum(counts).tolist()
+        for offset, one, stop in zip(part.tolist(), near, ends, strict=True):
+            yield offset, one, levels[:, stop - len(one) : stop]
 
 
 def _walk(tip: int, neighbors: list[list[int]]) -> Iterator[int]:
@@ -274,11 +320,12 @@ def center_line(mask: Mask, thinned: Mask | None = None) -> CenterLine:
 
     ``thinned`` is the thinned mask, when it is known already.
     """
-    graph = Graph.of(np.argwhere(thin(mask) if thinned is None else thinned), mask.shape)
+    graph = Graph.of(_points(thin(mask) if thinned is None else thinned), mask.shape)
     distance, direction = _nearest_background(graph.points, mask)
-    kept = ~_spurs(graph, distance)
-    graph = Graph.of(graph.points[kept], mask.shape)
-    distance, direction = distance[kept], direction[kept]
+    spurs = _spurs(graph, distance)
+    if spurs.any():
+        graph = Graph.of(graph.points[~spurs], mask.shape)
+        distance, direction = distance[~spurs], direction[~spurs]
     places = graph.smooth(graph.points)
     if np.isnan(distance).any():  # no background anywhere
         distance = np.full(len(distance), (min(mask.shape) + 1) / 2)
@@ -286,7 +333,7 @@ def center_line(mask: Mask, thinned: Mask | None = None) -> CenterLine:
     else:
         normals = _normals(graph, places, direction)
         cuts = _width(graph.points, mask, distance, normals)
-    neighbors = graph.neighbors()
+    neighbors = graph.neighbors
     ends = [_straight_end(tip, neighbors, places, distance) for tip in np.flatnonzero(graph.degree == 1).tolist()]
     bent = tuple(end.path for end in ends if end.safe)
     straight = np.ones(len(cuts), dtype=bool)

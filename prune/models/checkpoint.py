@@ -83,7 +83,7 @@ class Network:
 
 
 def _was_pruned(lineage: Iterable[Mapping[str, Any]]) -> bool:
-    return any(stage["stage"] == "prune" for stage in lineage)
+    return any(isinstance(stage, Mapping) and stage.get("stage") == "prune" for stage in lineage)
 
 
 def new_stage(stage: str, settings: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,8 +101,10 @@ def describe_stage(stage: Mapping[str, Any]) -> str:
     if stage["stage"] == "quantize":
         return f"quantize: int8 by {settings.get('means')}, {settings.get('calibration_images')} calibration images"
     if stage["stage"] == "prune":
+        ratio = settings.get("pruning_ratio")
+        share = f"{ratio:g}%" if isinstance(ratio, (int, float)) else "an unknown share"
         return (
-            f"prune: {settings.get('criterion')} {settings.get('pruning_ratio'):g}% of channels, "
+            f"prune: {settings.get('criterion')} {share} of channels, "
             f"{settings.get('allocation')}, {settings.get('iterative_steps')} step(s){stride and ', '}{stride}"
         )
     best = ", ".join(f"{key} {value:.4g}" for key, value in scores.items() if isinstance(value, (int, float)))
@@ -156,7 +158,7 @@ def size_mib(network: Network) -> float:
     if network.file is not None and network.file.is_file():
         return network.file.stat().st_size / 2**20
     written = io.BytesIO()
-    torch.save(_content(network, network.model.state_dict()), written)
+    torch.save(_content(network, _flushed(network.model.state_dict())), written)
     return written.tell() / 2**20
 
 
@@ -317,7 +319,8 @@ def require_architecture(network: Network, name: str | None) -> None:
 
 def _lineage(content: Any) -> Iterable[Mapping[str, Any]]:
     """The lineage in a file; a bare state dict or another program's file has none."""
-    return content.get("lineage", ()) if isinstance(content, Mapping) else ()
+    found = content.get("lineage", ()) if isinstance(content, Mapping) else ()
+    return found if isinstance(found, (list, tuple)) else ()
 
 
 def newest_model(pruned: bool | None = None) -> Path:

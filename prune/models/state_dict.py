@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 
@@ -23,6 +24,19 @@ def unnamed_classes(number: int, source: object) -> ClassSet:
     return known or ClassSet(f"{number} unnamed classes", names, ((128, 128, 128),) * number)
 
 
+@cache
+def _shapes(name: str, auxiliary: bool) -> tuple[dict[str, torch.Size], str]:
+    """Shapes of the tensors of a network by name, and the name of the weights of its output; none where a package is missing."""
+    try:
+        with torch.device("meta"):
+            model = build_model(name, 2, auxiliary)
+    except UserError:
+        return {}, ""
+    last = output_layers(model)[0]
+    output = next(key for key, module in model.named_modules() if module is last)
+    return {key: tensor.shape for key, tensor in model.state_dict().items()}, f"{output}.weight"
+
+
 def describe_state(state: Mapping[str, torch.Tensor], path: object) -> tuple[str, int, bool]:
     """Architecture, number of classes and whether there are auxiliary heads, from the names and shapes of the tensors.
 
@@ -34,19 +48,12 @@ def describe_state(state: Mapping[str, torch.Tensor], path: object) -> tuple[str
     """
     best: tuple[int, str, int, bool] | None = None
     for name, auxiliary in itertools.product(ARCHITECTURES, (False, True)):
-        try:
-            with torch.device("meta"):
-                model = build_model(name, 2, auxiliary)
-        except UserError:  # an optional package is missing
+        own, output = _shapes(name, auxiliary)
+        if own.keys() != state.keys() or not state[output].ndim:
             continue
-        own = model.state_dict()
-        if own.keys() != state.keys():
-            continue
-        fitting = sum(own[key].shape == tensor.shape for key, tensor in state.items())
+        fitting = sum(own[key] == tensor.shape for key, tensor in state.items())
         if best is None or fitting > best[0]:
-            last = output_layers(model)[0]
-            output = next(key for key, module in model.named_modules() if module is last)
-            best = fitting, name, int(state[f"{output}.weight"].shape[0]), auxiliary
+            best = fitting, name, int(state[output].shape[0]), auxiliary
     if best is None:
         raise UserError(
             f"{path}: expected the state dict of a network this project knows (python -m prune models), found other weights"

@@ -1,5 +1,6 @@
 """Files of ``torch.save``: written atomically, read without running code and without taking more memory than they hold."""
 
+import io
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -12,13 +13,29 @@ from prune.errors import UserError, first_line
 from prune.files import atomic_path
 
 
-def write_torch(content: Any, path: Path) -> None:
-    """``torch.save``, atomically and with a one-line error when the disk is full or the folder not writable."""
-    with atomic_path(path, durable=True) as temporary:
+class _Written(io.BufferedWriter):
+    """A file that remembers why it could not be written, which torch says as ``enforce fail at inline_container``."""
+
+    failure: OSError | None = None
+
+    def write(self, content: Any) -> int:
         try:
-            torch.save(content, temporary)
-        except RuntimeError as error:  # torch reports a failing write as RuntimeError
-            raise OSError(0, first_line(error)) from error
+            return super().write(content)
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+def write_torch(content: Any, path: Path) -> None:
+    """``torch.save``, atomically and with a one-line error when the disk is full or the folder not writable.
+
+    The same content gives the same bytes; written by its path, the archive would hold its temporary name.
+    """
+    with atomic_path(path, durable=True) as temporary, _Written(io.FileIO(temporary, "w")) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            raise file.failure or OSError(0, first_line(error)) from error
 
 
 def _tensors(content: Any) -> Iterator[tuple[str, torch.Tensor]]:

@@ -11,8 +11,9 @@ import difflib
 from pathlib import Path
 from typing import Any, NoReturn
 
-from prune.errors import UserError, first_line
+from prune.errors import UserError
 from prune.options import given_values
+from prune.shapes import load_text
 
 FOLDER = Path(__file__).parent
 ONE_RUN = ("recipe", "resume", "force", "trust_pickle", "factory")
@@ -45,13 +46,11 @@ def read_recipe(file: Path) -> dict[str, str]:
     Raises:
         UserError: for a file that is no text, a line that is not ``key = value`` and a key that stands there twice.
     """
+    what = f"one of {', '.join(known_recipes())} or a text file of key = value lines"
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"--recipe: {file} cannot be read ({first_line(error)}), expected one of {', '.join(known_recipes())} "
-            "or a text file of key = value lines"
-        ) from None
+        lines = [line.strip() for line in load_text(file, what).splitlines()]
+    except UserError as error:
+        raise UserError(f"--recipe: {error.message}") from None
     parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), inline_comment_prefixes=("#",))
     try:
         parser.read_string("\n".join(["[recipe]", *("" if line.startswith("[") else line for line in lines)]))

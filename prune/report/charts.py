@@ -1,5 +1,6 @@
 """What charts are made of, and the chart of latencies."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import offset_copy
 
-from prune.files import atomic_path
+from prune.files import write_bytes
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 """Okabe and Ito without yellow, which is too light for white paper: distinguishable with every kind of color vision.
@@ -52,9 +53,9 @@ def shared_legend(figure: Figure, columns: int) -> None:
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, atomically, and return ``path``."""
     FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130, facecolor="white", format="png")
-    return path
+    content = io.BytesIO()  # Pillow, which writes it, would not notice a disk that takes only a part
+    figure.savefig(content, dpi=130, facecolor="white", format="png")
+    return write_bytes(path, content.getvalue())
 
 
 def plain(axes: Axes) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from prune.evaluation.comparison import COSTS, Comparison
 from prune.evaluation.content import described
-from prune.files import write_json
+from prune.files import atomic_paths, write_json
 from prune.metrics.bootstrap import Interval
 from prune.metrics.confusion import blank
 from prune.progress import say
@@ -78,13 +78,16 @@ class CompareResult:
         return write_json(Path(path), self.content)
 
     def save(self, workbook: str | Path) -> "CompareResult":
-        """Write the workbook, and the JSON and pictures beside it.
+        """Write the workbook and the JSON beside it, both or none, and pictures.
 
         Raises:
             UserError: as ``to_excel``.
         """
-        file = self.to_excel(workbook)
-        self.files = [file, self.to_json(file.with_suffix(".json"))]
+        file = check_workbook("path", workbook)
+        self.files = [file, file.with_suffix(".json")]
+        with atomic_paths(*self.files) as (book, json_file):
+            self.to_excel(book)
+            self.to_json(json_file)
         try:
             from prune.report.comparison_charts import comparison_charts
         except ModuleNotFoundError as error:

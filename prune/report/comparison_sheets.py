@@ -10,9 +10,20 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
 from prune.evaluation.comparison import COSTS, LOST, Compared, Comparison
-from prune.files import atomic_path
 from prune.metrics.confusion import blank
-from prune.report.sheets import BOLD, NOTE_FONT, SCORE, SIGNED, TWO_DECIMALS, finish, header, heat, mark, put
+from prune.report.sheets import (
+    BOLD,
+    NOTE_FONT,
+    SCORE,
+    SIGNED,
+    TWO_DECIMALS,
+    finish,
+    header,
+    heat,
+    mark,
+    put,
+    save_workbook,
+)
 
 RED, GREEN = (PatternFill("solid", fgColor=color, bgColor=color) for color in ("F4B6B6", "C6E5C3"))
 GROWING_BAD = ("length_px.relative_error", "width_px.relative_error", "false_alarm", "ece")
@@ -129,6 +140,4 @@ def write_comparison(comparison: Comparison, path: Path) -> Path:
     _intervals(book.create_sheet("Intervals"), comparison)
     _conditions(book.create_sheet("Conditions"), comparison)
     mark(book, comparison.conditions["images"])
-    with atomic_path(path) as temporary:
-        book.save(temporary)
-    return path
+    return save_workbook(book, path)

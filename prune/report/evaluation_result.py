@@ -10,8 +10,9 @@ from typing import Any
 
 from prune.errors import UserError
 from prune.evaluation.content import described
-from prune.files import check_writable, write_json
+from prune.files import atomic_paths, check_writable, write_json
 from prune.progress import say
+from prune.report.pair import ID, pair_id
 from prune.tables import data_frame, html_table, text_table
 
 MEANS = {"miou": "mIoU", "miou_defects": "mIoU defects", "pixel_accuracy": "pixel accuracy", "loss": "loss"}
@@ -84,15 +85,19 @@ class EvaluationResult:
         return write_json(Path(path), self.content)
 
     def save(self, workbook: str | Path) -> "EvaluationResult":
-        """Write the workbook, the JSON beside it and, where confidences were counted, the reliability diagram.
+        """Write the workbook and the JSON beside it, both or none, and the reliability diagram where confidences were counted.
 
         Raises:
             UserError: as ``to_excel``.
         """
         start = time.perf_counter()
-        file = self.to_excel(workbook)
-        self.content["run"]["seconds"]["writing"] = round(time.perf_counter() - start, 3)
-        self.files = [file, self.to_json(file.with_suffix(".json"))]
+        self.content["run"][ID] = pair_id(self.content)
+        file = check_workbook("path", workbook)
+        self.files = [file, file.with_suffix(".json")]
+        with atomic_paths(*self.files) as (book, json_file):
+            self.to_excel(book)
+            self.content["run"]["seconds"]["writing"] = round(time.perf_counter() - start, 3)
+            self.to_json(json_file)
         if "calibration" in self.content:
             self.files += self._diagram(file.with_name(f"{file.stem}_reliability.png"))
         return self

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from prune.data.images import encoded
 from prune.data.labels import ClassSet
 from prune.errors import UserError
-from prune.files import atomic_path
+from prune.files import atomic_path, write_bytes
+from prune.metrics.box import bounding_box
 from prune.report.paper import SMALLEST_TEXT, Picture, centered, class_pixels, legend, legend_of
 from prune.report.png import write_png
 
@@ -59,13 +61,28 @@ def _blend_table(classes: ClassSet, opacities: Sequence[float]) -> NDArray[np.ui
 
 
 def _blend(
-    image: Picture, class_map: NDArray[np.integer], rim: NDArray[np.bool_], classes: int, table: NDArray[np.uint8]
+    image: Picture,
+    corner: tuple[int, int],
+    class_map: NDArray[np.integer],
+    rim: NDArray[np.bool_],
+    classes: int,
+    table: NDArray[np.uint8],
 ) -> None:
-    """Paint classes onto contiguous ``image`` in place by ``_blend_table`` of two opacities: inside, and on the ``rim``."""
+    """Paint a part of the classes onto contiguous ``image`` in place.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        corner: Row and column in it where the part begins.
+        class_map: Class ids (h, w) of the part.
+        rim: Its pixels at the edge of a region, bool (h, w).
+        classes: How many there are.
+        table: ``_blend_table`` of two opacities: inside, and on the rim.
+    """
     places = np.flatnonzero((class_map > 0) & (class_map < classes))
     rows = (rim * np.intp(classes) + class_map).ravel().take(places) * (3 * 256)
     values = image.reshape(-1)
-    places *= 3
+    down, right = np.divmod(places, class_map.shape[1])
+    places = 3 * ((down + corner[0]) * image.shape[1] + right + corner[1])
     for _ in range(3):  # channels
         values[places] = table.take(rows + values.take(places))
         places += 1
@@ -102,13 +119,17 @@ def paint(image: Picture, class_map: NDArray[np.integer], classes: ClassSet, opa
     """
     reach = max(1, round(max(class_map.shape) / RIM_SHARE))
     table = _blend_table(classes, (opacity, min(1.0, 2 * opacity)))
-    result = image.copy()
-    for top in range(0, len(class_map), STRIP):
-        start = max(0, top - reach)
-        around = class_map[start : top + STRIP + reach]
+    result = np.ascontiguousarray(image.copy())
+    for first in range(0, len(class_map), STRIP):
+        rows, columns = bounding_box(class_map[first : first + STRIP] > 0, 0)
+        if not rows.stop:
+            continue
+        top, left, bottom, right = first + rows.start, columns.start, first + rows.stop, columns.stop
+        up, aside = max(0, top - reach), max(0, left - reach)
+        around = class_map[up : bottom + reach, aside : right + reach]
         rim = _change_nearby(around, reach, axis=0) | _change_nearby(around, reach, axis=1)
-        inside = slice(top, top + STRIP)
-        _blend(result[inside], class_map[inside], rim[top - start : top - start + STRIP], len(classes), table)
+        inside = slice(top - up, bottom - up), slice(left - aside, right - aside)
+        _blend(result, (top, left), around[inside], rim[inside], len(classes), table)
     return result
 
 
@@ -164,8 +185,8 @@ def side_by_side(
     return centered([panels, legend(entries, panels.shape[1], text)], 0, axis=0) if entries else panels
 
 
-def save_image(picture: NDArray[np.uint8], path: Path) -> Path:
-    """Write a picture uint8 (H, W, 3), or gray levels uint8 (H, W), atomically, and return ``path``.
+def save_image(picture: NDArray[np.uint8] | Image.Image, path: Path) -> Path:
+    """Write a picture uint8 (H, W, 3), gray levels uint8 (H, W), or either as an image, atomically, and return ``path``.
 
     Its suffix says how: .png keeps every value; .jpg and .webp are several times smaller and faster to write, and lossy.
 
@@ -174,15 +195,14 @@ def save_image(picture: NDArray[np.uint8], path: Path) -> Path:
     """
     if path.suffix not in LOSSY:
         with atomic_path(path) as temporary:
-            write_png(picture, temporary)
+            write_png(np.asarray(picture), temporary)
         return path
     kind, largest, options = LOSSY[path.suffix]
-    height, width = picture.shape[:2]
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    width, height = image.size
     if max(height, width) > largest:
         raise UserError(f"{path}: expected at most {largest} px a side, found {width}x{height}: use --format png")
-    with atomic_path(path) as temporary:
-        Image.fromarray(picture).save(temporary, format=kind, **options)
-    return path
+    return write_bytes(path, encoded(image, kind, **options))
 
 
 def save_mask(class_map: NDArray[np.uint8], classes: ClassSet, path: Path) -> Path:

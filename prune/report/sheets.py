@@ -1,7 +1,9 @@
 """Cells, headers, widths and colors: how every sheet of this project looks."""
 
+import io
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas
@@ -14,6 +16,7 @@ from openpyxl.utils.cell import coordinate_to_tuple
 from openpyxl.worksheet.worksheet import Worksheet
 
 from prune.data.labels import S2DS
+from prune.files import write_bytes
 
 SCORE, COUNT, TWO_DECIMALS, TEXT = "0.0000", "#,##0", "#,##0.00", "@"
 SIGNED = "+0.0000;-0.0000;0.0000"
@@ -104,6 +107,19 @@ def finish(sheet: Worksheet, frozen: str, repeated_rows: str = "1:1") -> None:
         sheet.column_dimensions[get_column_letter(column)].width = min(WIDEST, max(NARROWEST, widest + 2))
     sheet.freeze_panes = frozen
     print_setup(sheet, repeated_rows)
+
+
+def save_workbook(book: Workbook, path: Path) -> Path:
+    """Write a workbook atomically and return ``path``.
+
+    It is made in memory: an archive that could not be written to a full disk tries again, and complains, when it is dropped.
+
+    Raises:
+        UserError: when the file cannot be written.
+    """
+    content = io.BytesIO()
+    book.save(content)
+    return write_bytes(path, content.getvalue())
 
 
 def print_setup(sheet: Worksheet, repeated_rows: str = "1:1") -> None:

@@ -44,6 +44,11 @@ def draw_tags(picture: Picture, tags: Sequence[Tag]) -> Picture:
 
     Text grows with the picture. A picture whose longer side is below ``SMALLEST_SIDE`` is enlarged by a whole factor.
     """
+    return np.asarray(tagged(picture, tags))
+
+
+def tagged(picture: Picture, tags: Sequence[Tag]) -> Image.Image:
+    """The same as an image of Pillow, which is ready to be written."""
     factor = -(-SMALLEST_SIDE // max(picture.shape[:2]))
     enlarged = np.repeat(np.repeat(picture, factor, axis=0), factor, axis=1) if factor > 1 else picture
     canvas = Image.fromarray(enlarged)  # a copy: Pillow maps no memory of three channels
@@ -70,7 +75,7 @@ def draw_tags(picture: Picture, tags: Sequence[Tag]) -> Picture:
     for box, _, text in chosen:
         draw.rounded_rectangle(list(box), size // 4, fill=(PAPER,) * 3, outline=RIM, width=max(1, size // 16))
         draw.text(tuple((box[:2] + box[2:]) / 2), text, fill=INK, font=_font(size), anchor="mm")
-    return np.asarray(canvas)
+    return canvas
 
 
 @lru_cache(maxsize=8)

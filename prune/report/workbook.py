@@ -10,8 +10,8 @@ from openpyxl.styles import Alignment
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
-from prune.files import atomic_path
 from prune.report import crack_sheets
+from prune.report.pair import ID
 from prune.report.sheets import (
     BOLD,
     COUNT,
@@ -31,6 +31,7 @@ from prune.report.sheets import (
     print_setup,
     put,
     put_frame,
+    save_workbook,
     storable,
     swatch,
 )
@@ -258,6 +259,7 @@ def write_workbook(result: Mapping[str, Any], path: Path) -> Path:
     book = Workbook()
     book.properties.title = f"Evaluation of {storable(result['summary']['model'])}"
     book.properties.creator = "prune"
+    book.properties.identifier = result["run"].get(ID)
     summary = book.active
     summary.title = "Summary"
     _summary(summary, result["summary"], result["conditions"])
@@ -272,6 +274,4 @@ def write_workbook(result: Mapping[str, Any], path: Path) -> Path:
     _per_image(book.create_sheet("Per image"), result["per_image"], result)
     _run(book.create_sheet("Run"), result["run"])
     mark(book, result["conditions"]["images"])
-    with atomic_path(path) as temporary:
-        book.save(temporary)
-    return path
+    return save_workbook(book, path)

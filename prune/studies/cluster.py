@@ -53,7 +53,9 @@ class RayExecutor:
         try:
             _require_port(address or "")
             self.ray.init(**found, log_to_driver=False, logging_level="ERROR", configure_logging=True)
-        except Exception as error:  # sockets raise OSError, Ray ConnectionError, RuntimeError, ValueError, and gRPC's own
+        except (
+            Exception
+        ) as error:  # sockets raise OSError, Ray ConnectionError, RuntimeError, ValueError, and gRPC's own
             raise UserError(
                 f"--address {address or 'local'}: expected a Ray cluster, none answers ({first_line(error)}); "
                 "start one with: ray start --head"

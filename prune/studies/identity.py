@@ -5,6 +5,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +15,7 @@ from prune.data.find_split import find_split
 from prune.data.settings import DataOptions
 from prune.errors import UserError
 from prune.files import write_json
+from prune.shapes import Each, Many, check_shape, load_json
 
 PACKAGE = Path(__file__).parent.parent
 ROOMS = {
@@ -96,10 +98,11 @@ class Fingerprints:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        try:
-            self.known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            self.known = {}
+        self.known: dict[str, Any] = {}
+        with suppress(UserError):  # there is none yet, or it is damaged: files are read again
+            known = load_json(file, "fingerprints")
+            check_shape(known, Each(Many(object)), str(file))
+            self.known = {name: entry for name, entry in known.items() if len(entry) == 2}
 
     def of_files(self, files: Iterable[Path]) -> str:
         """Of names and contents of files, in their order.

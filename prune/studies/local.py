@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 
-from prune.errors import first_line
+from prune.errors import ctrl_c_later, first_line
 from prune.studies.kinds import Task, Work
 from prune.studies.work import Outcome, perform
 
@@ -71,11 +71,12 @@ class LocalExecutor:
             slot = _Slot(number, self._process(number))
             self.slots.append(slot)
         slot.name = task["name"]
-        try:
-            slot.future = slot.pool.submit(perform, task, self.work)
-        except BrokenProcessPool:  # it died while it had nothing to do
-            slot.pool = self._process(slot.number)
-            slot.future = slot.pool.submit(perform, task, self.work)
+        with ctrl_c_later():  # the process starts now
+            try:
+                slot.future = slot.pool.submit(perform, task, self.work)
+            except BrokenProcessPool:  # it died while it had nothing to do
+                slot.pool = self._process(slot.number)
+                slot.future = slot.pool.submit(perform, task, self.work)
 
     def _process(self, number: int) -> ProcessPoolExecutor:
         # Forking a process whose libraries have started threads can hang.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prune.files import atomic_path, write_json, write_text
+from prune.files import write_json, write_text
 from prune.metrics.bootstrap import COVERAGE, DRAWS, Interval
 from prune.metrics.confusion import blank
 from prune.studies.table import COMPARED, SCORES, SEED, Cell, costs_of, header, line
@@ -167,7 +167,7 @@ def write_workbook(
     """The table as an Excel workbook: all numbers, the scores of every seed, and the plan."""
     from openpyxl import Workbook
 
-    from prune.report.sheets import COUNT, SCORE, TWO_DECIMALS, finish, frame_of, put_frame
+    from prune.report.sheets import COUNT, SCORE, TWO_DECIMALS, finish, frame_of, put_frame, save_workbook
     from prune.report.sheets import header as sheet_header
 
     book = Workbook()
@@ -198,9 +198,7 @@ def write_workbook(
         if values:
             put_frame(page, 2, frame_of(names, values), formats)
         finish(page, "B2")
-    with atomic_path(path) as temporary:
-        book.save(temporary)
-    return path
+    return save_workbook(book, path)
 
 
 def explained(study: Mapping[str, Any]) -> str:

@@ -326,7 +326,7 @@ def _check_axes(plan: Plan) -> None:
             "ratios" if "pruning_ratio" in level else "targets", PruneSettings, plan.settings("prune", **level), name
         )
     for allocation in plan.allocations:  # whether it goes with a level is asked of every combination
-        beside = {"target_latency_ms": 1.0} if allocation == "latency" else {}
+        beside: dict[str, Any] = {"target_latency_ms": 1.0} if allocation == "latency" else {}
         checked("allocations", PruneSettings, plan.settings("prune", allocation=allocation, **beside), allocation)
     for steps in plan.steps:
         checked("steps", PruneSettings, plan.settings("prune", iterative_steps=steps), steps)

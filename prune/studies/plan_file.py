@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prune.errors import UserError
+from prune.shapes import load_text
 from prune.studies.plan import Plan, near
 
 
@@ -48,8 +49,12 @@ def _read(file: Path) -> dict[str, Any]:
     else:
         import tomli as tomllib
     try:
-        return dict(tomllib.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError(f"expected a plan, cannot read it ({error.strerror})") from error
-    except ValueError as error:  # TOML and Unicode errors are ValueErrors
+        text = load_text(file, "a plan")
+    except UserError as error:
+        raise UserError(error.message.removeprefix(f"{file}: ")) from error
+    try:
+        return dict(tomllib.loads(text))
+    except RecursionError:
+        raise UserError("expected a plan in TOML, found tables nested too deeply") from None
+    except ValueError as error:  # those of TOML
         raise UserError(f"expected a plan in TOML: {' '.join(str(error).split())}") from error

@@ -148,7 +148,10 @@ def study(
         return report(folder)
     chosen = _with_data(chosen)
     with locked(make_folder(folder)):
-        return _run(chosen, settings, folder, {} if force else read_json(folder / STUDY) or {}, keep_code, work)
+        stored = {} if force else read_json(folder / STUDY) or {}
+        if stored:
+            check_shape(stored, {"plan": {"data": str}, "data": dict, "codes?": Each(str)}, str(folder / STUDY))
+        return _run(chosen, settings, folder, stored, keep_code, work)
 
 
 def _with_data(plan: Plan) -> Plan:

@@ -14,6 +14,7 @@ from typing import Any
 from prune import progress
 from prune.errors import UserError, first_line
 from prune.files import locked, make_folder, write_json
+from prune.shapes import load_json
 from prune.studies.kinds import Task, Work
 from prune.studies.trials import Trial
 
@@ -68,8 +69,8 @@ def stored_result(trial: Trial, trials: Path) -> dict[str, Any] | None:
 def read_json(file: Path) -> dict[str, Any] | None:
     """What a JSON file holds, None when there is none or it is torn."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = load_json(file, "a result")
+    except UserError:
         return None
     return content if isinstance(content, dict) else None
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from prune.data.find_split import SPLITS
+from prune.data.images import encoded
 from prune.data.labels import S2DS
 from prune.errors import UserError
-from prune.files import atomic_path, visible
+from prune.files import visible, write_bytes
 from prune.progress import progress
 from prune.synthetic.scene import Scene, draw_scene
 
@@ -67,13 +68,17 @@ def _refuse_to_mix(out: Path, names: list[str], force: bool) -> None:
     new = {out / name / kind / f"{_stem(number)}.png" for number, name in enumerate(names) for kind in KINDS}
     for name in SPLITS:
         found = sorted(p for p in (out / name).rglob("*") if p.is_file() and not p.name.startswith("."))
-        if found and not force:
-            raise UserError(f"{out / name} already contains files: choose another folder or add --force")
+        if found and not force and not unfinished(out):
+            raise UserError(_already(out / name))
         foreign = [path for path in found if path not in new]
         if foreign:
             raise UserError(
                 f"{foreign[0]} does not belong to the new set: choose another folder or remove {out / name}"
             )
+
+
+def _already(folder: Path) -> str:
+    return f"{folder} already contains files: choose another folder or add --force"
 
 
 def unfinished(folder: Path) -> bool:
@@ -89,18 +94,24 @@ def unfinished(folder: Path) -> bool:
     return [len(part) for part in stems["Images"]] != whole or any(found != stems["Images"] for found in stems.values())
 
 
-def _write(scene: Scene, folder: Path, stem: str) -> None:
-    pictures = scene.image, scene.label, S2DS.colorize(scene.label)
-    for kind, pixels in zip(KINDS, pictures, strict=True):
-        with atomic_path(folder / kind / f"{stem}.png") as temporary:
-            Image.fromarray(pixels).save(temporary)
+def _write(scene: Scene, folder: Path, stem: str, force: bool) -> None:
+    """Write the pictures of a scene that are missing, or with ``force`` all; those that are there must be of this set."""
+    pictures = {}
+    for kind, pixels in zip(KINDS, (scene.image, scene.label, S2DS.colorize(scene.label)), strict=True):
+        content, path = encoded(Image.fromarray(pixels), "PNG"), folder / kind / f"{stem}.png"
+        if force or not path.exists():
+            pictures[path] = content
+        elif path.read_bytes() != content:
+            raise UserError(_already(folder))
+    for path, content in pictures.items():
+        write_bytes(path, content)
 
 
 def synthesize(out: Path, images: int, size: int, seed: int, *, force: bool = False) -> Summary:
     """Draw ``{train,val,test}/{Images,Labels_grayscale,Labels_RGB}/NNN.png`` under ``out``.
 
     Every image depends on the seed and its number alone; the same seed gives the same bytes under the same versions of
-    NumPy, SciPy and Pillow.
+    NumPy, SciPy and Pillow. A drawing that was stopped continues where it was.
 
     Args:
         out: Folder to write to.
@@ -124,6 +135,6 @@ def synthesize(out: Path, images: int, size: int, seed: int, *, force: bool = Fa
     pixels = np.zeros(len(S2DS), dtype=np.int64)
     for number, name in enumerate(progress(names, "drawing")):
         scene = draw_scene(size, np.random.default_rng([seed, number]))
-        _write(scene, out / name, _stem(number))
+        _write(scene, out / name, _stem(number), force)
         pixels += np.bincount(scene.label.ravel(), minlength=len(S2DS))
     return Summary(out, counts, pixels)

@@ -14,18 +14,27 @@ from torch.utils.data import DataLoader
 
 from prune.data.dataset import checked
 from prune.data.labels import ClassSet
-from prune.errors import TrainingDiverged, UserError
+from prune.errors import TrainingDiverged, UserError, first_line
 from prune.evaluation.evaluate import Evaluation
 from prune.models.checkpoint import not_finite, require_finite
 from prune.models.torch_file import read_torch, write_torch
 from prune.number_format import NumberFormat
 from prune.progress import Bar, say
+from prune.shapes import Many, Maybe, check_shape
 from prune.training import ranks
 from prune.training.history import Row, chosen_monitor, describe_row, history_row, monitored, write_history
 from prune.training.parallel import share_buffers
 from prune.training.schedule import Plateau, lr_factor
 from prune.training.settings import MAY_DIFFER, TrainSettings
 from prune.training.step import TrainingStep, make_optimizer, train_one_epoch
+
+STATE = {
+    "config": dict,
+    "processes?": int,
+    "progress": {"plateau": dict, "epoch": int, "best_epoch": int, "history": Many(dict), "seconds?": float},
+    **dict.fromkeys(("model", "optimizer", "scaler"), dict),
+}
+"""What ``last.pth`` holds."""
 
 
 @dataclass
@@ -73,8 +82,10 @@ class RunFiles:
 
 def stored_numbers(last: Path) -> tuple[NumberFormat, int] | None:
     """The number format and the CPU threads of the run whose state is in ``last``; None when none were stored."""
-    record = read_torch(last).get("number_format")
-    return (NumberFormat.recorded(record, last), int(record.get("threads", 0))) if record else None
+    content = read_torch(last)
+    check_shape(content, {"number_format?": Maybe({"threads?": int})}, str(last))
+    record = content.get("number_format")
+    return (NumberFormat.recorded(record, last), record.get("threads", 0)) if record else None
 
 
 class Run:
@@ -115,19 +126,25 @@ class Run:
         if last is None:
             raise UserError("--resume: expected the folder of the run to continue, found none")
         content = ranks.agreed(lambda: read_torch(last))
+        check_shape(content, STATE, f"--resume: {last}")
         self._require_same(content["config"], last)
         before, now = int(content.get("processes", 1)), ranks.size()
         if before != now:
             said = f"{now} process{'es' if now > 1 else ''}, {before} before: the history differs in the last digits"
             say("WARNING", said)
-        require_finite(content["model"], last)
-        self.step.model.load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.scaler.load_state_dict(content["scaler"])
-        for name, part in self._beside().items():
-            part.load_state_dict(content[name])
-        saved = content["progress"]
-        self.progress = Progress(**{**saved, "plateau": Plateau(**saved["plateau"])})
+        try:
+            require_finite(content["model"], last)
+            self.step.model.load_state_dict(content["model"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.scaler.load_state_dict(content["scaler"])
+            for name, part in self._beside().items():
+                part.load_state_dict(content[name])
+            saved = content["progress"]
+            self.progress = Progress(**{**saved, "plateau": Plateau(**saved["plateau"])})
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:  # as PyTorch refuses each part
+            raise UserError(
+                f"--resume: {last}: expected the state of this run, found another ({first_line(error)})"
+            ) from error
 
     def _require_same(self, stored: Mapping[str, Any], last: Path) -> None:
         """Raise ``UserError`` for a setting that is another than in ``last``; what an older version lacks had its default."""

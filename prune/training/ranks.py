@@ -12,11 +12,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prune import progress
+from prune import errors, progress
 from prune.errors import UserError
 from prune.hardware import choose_device
 
@@ -182,42 +182,9 @@ def first_goes_ahead() -> Iterator[None]:
             group.barrier()
 
 
-@contextmanager
-def signals_interrupt() -> Iterator[None]:
-    """SIGTERM, which clusters send, raises ``KeyboardInterrupt`` inside the block, as Ctrl-C does.
-
-    A program's own handler is left alone, and so are threads, which get no signals. Several processes may get a signal twice,
-    from the terminal and from torchrun: those that follow the first are ignored.
-    """
-    import threading
-
-    owner, several = os.getpid(), started() > 1
-    handlers = {signal.SIGTERM: signal.SIG_DFL} | ({signal.SIGINT: signal.default_int_handler} if several else {})
-    if threading.current_thread() is not threading.main_thread():
-        handlers = {}
-    taken = {number: handler for number, handler in handlers.items() if signal.getsignal(number) == handler}
-
-    def stop(number: int, frame: object) -> None:
-        if os.getpid() != owner:  # a worker forked inside the block
-            if number == signal.SIGINT:  # the process that started it ends it; it may hold the lock of a queue now
-                return
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            return
-        for one in taken:
-            signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in taken:
-        signal.signal(number, stop)
-    try:
-        yield
-    except BaseException:
-        for number, handler in taken.items():
-            signal.signal(number, signal.SIG_IGN if several else handler)
-        raise
-    for number, handler in taken.items():
-        signal.signal(number, handler)
+def signals_interrupt() -> AbstractContextManager[None]:
+    """See ``prune.errors.signals_interrupt``; of several processes each may get a signal twice."""
+    return errors.signals_interrupt(several=started() > 1)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Train a network on opened splits: everything between the splits and the network of the best epoch."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -85,13 +86,26 @@ def require_unused(files: RunFiles, resume: bool, force: bool) -> None:
     """
     known = [file for file in (files.checkpoint, files.last) if file is not None]
     found = next((file for file in known if file.exists()), None)
-    if found is None or force or (resume and files.resumable):
+    if found is None or force or (resume and (files.resumable or _of_first_epoch(files))):
         return
     if resume:
         raise UserError(
             f"--resume: {found} exists and {files.last} does not: choose another NAME or replace it with --force"
         )
     raise UserError(f"{found} exists: choose another NAME, continue that run with --resume, or replace it with --force")
+
+
+def _of_first_epoch(files: RunFiles) -> bool:
+    """Whether the checkpoint is of the first epoch of the run in the folder, which was stopped before it kept its state."""
+    if files.checkpoint is None or files.folder is None:
+        return False
+    try:
+        started = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
+        stage = read_torch(files.checkpoint)["lineage"][-1]
+        settings = json.loads(json.dumps(stage["settings"], default=str))
+        return bool(stage["scores"]["epochs"] == 1 and settings == started)
+    except (OSError, ValueError, LookupError, TypeError, UserError):
+        return False
 
 
 def run_numbers(settings: TrainSettings, files: RunFiles, resume: bool) -> NumberFormat:

@@ -1,13 +1,24 @@
 """Settings of a training."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prune.data.settings import CLASS_SETS, DataOptions
 from prune.errors import UserError
-from prune.options import AMPS, AUGMENTATIONS, DEVICES, LOSSES, SWITCH, TRUST_PICKLE, WEIGHTS, check, option
+from prune.options import (
+    AMPS,
+    AUGMENTATIONS,
+    DEVICES,
+    LOSSES,
+    SWITCH,
+    TRUST_PICKLE,
+    WEIGHTS,
+    check,
+    option,
+    require_types,
+)
+from prune.shapes import check_shape, load_json
 
 MONITORS = ("auto", "miou_crack", "miou", "miou_defects", "crack_iou", "crack_lt_iou_4", "loss")
 DISTILL_LOSSES = ("kl", "cwd", "kl+cwd")
@@ -107,20 +118,23 @@ class TrainSettings(DataOptions):
         return min(1.0, self.epochs / 10) if self.warmup_epochs is None else self.warmup_epochs
 
 
-def stored_settings(run: Path) -> dict[str, Any]:
+def stored_settings(run: Path, kind: type = TrainSettings) -> dict[str, Any]:
     """The settings that a run was started with; empty when it has no complete epoch that could be resumed.
 
     Args:
         run: Its folder.
+        kind: The dataclass they are for; other settings are passed on as they are.
 
     Raises:
-        UserError: when they cannot be read.
+        UserError: when they cannot be read, and for one of another type.
     """
     config = run / "config.json"
     if not (run / "last.pth").is_file() or not config.is_file():
         return {}
     try:
-        stored = dict(json.loads(config.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"--resume: {config}: expected the settings of the run as JSON ({error})") from error
+        stored = load_json(config, "the settings of the run as JSON")
+        check_shape(stored, dict, str(config))
+        require_types(kind, stored, str(config))
+    except UserError as error:
+        raise UserError(f"--resume: {error.message}") from error
     return {name: value for name, value in stored.items() if name not in ONE_START}

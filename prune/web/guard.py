@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
+from prune.errors import first_line
+from prune.progress import say
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -19,8 +22,9 @@ MAX_BODY = 260_000_000
 """Bytes a request may have: one ZIP file of photographs with what a form adds."""
 API = re.compile(
     r"/gradio_api/(info|startup-events|theme\.css|heartbeat/\w+|upload|upload_progress|queue/(join|data)|cancel|reset"
-    r"|file=[^?]+|app_id|token|user|login_check|call/\w+(/\w+)?|call/v2/\w+|run/\w+)/?"
+    r"|file=[^?]+|app_id|token|user|login_check|call/\w+(/\w+)?|call/v2/\w+)/?"
 )
+"""Actions go through the queue, which is bounded: no ``run/…`` past it."""
 OTHER = re.compile(r"/|/(config|theme\.css|favicon\.ico|robots\.txt|manifest\.json|(static|assets|svelte)/.+)/?")
 ADDRESS = re.compile(r"/*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 """How an address of another server begins, ``http:``."""
@@ -56,13 +60,28 @@ class Guard:
             return
         status, reason = (403, "not served here") if scope["type"] != "http" else self.verdict(scope)
         if status == 200:
-            await self.app(scope, receive, _with_headers(send))
+            await self._passed(scope, receive, send)
         elif scope["type"] == "http":
-            text = [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS]
-            await send({"type": "http.response.start", "status": status, "headers": text})
-            await send({"type": "http.response.body", "body": reason.encode()})
+            await _answer(send, status, reason)
         else:
             await send({"type": "websocket.close", "code": 1008})
+
+    async def _passed(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass a request on. Gradio fails on some that its own page never sends, such as calls of an action there is not."""
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, _with_headers(sending))
+        except Exception as error:
+            if begun:
+                raise
+            say("request", f"{scope['path'][:80]} was not understood ({type(error).__name__}: {first_line(error)})")
+            await _answer(send, 400, "expected a request of this page")
 
     def verdict(self, scope: Message) -> tuple[int, str]:
         """Status and reason for a request: 200 = it is passed on."""
@@ -101,6 +120,12 @@ def is_local(host: str) -> bool:
 def _name(host: str) -> str:
     """The host of a ``Host`` header without its port."""
     return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+
+
+async def _answer(send: Send, status: int, reason: str) -> None:
+    text = [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS]
+    await send({"type": "http.response.start", "status": status, "headers": text})
+    await send({"type": "http.response.body", "body": reason.encode()})
 
 
 def _with_headers(send: Send) -> Send:

@@ -4,12 +4,11 @@ import errno
 import importlib.util
 import os
 import shutil
-import signal
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ QUIET = {
 
 
 def serve(host: str = "127.0.0.1", port: int = 7860, work: Path | None = None) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C, or a SIGTERM that ``prune.errors.signals_interrupt`` makes one.
 
     Args:
         host: Address to listen at.
@@ -53,8 +52,7 @@ def serve(host: str = "127.0.0.1", port: int = 7860, work: Path | None = None) -
                 "everybody who reaches this address can use it; nothing is encrypted and no password is asked for",
             )
         ended = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: ended.set())  # a stopped service removes its files too
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):  # on SIGTERM too, so that a stopped service removes its files
             ended.wait()
 
 
@@ -87,6 +85,9 @@ def _launch(blocks: Any, host: str, port: int, private: Path, look: dict[str, An
     from starlette.middleware import Middleware
 
     blocks.delete_cache = KEPT
+    uploads = _Uploads()
+    blocks.temp_file_sets = [uploads if one is blocks.upload_file_set else one for one in blocks.temp_file_sets]
+    blocks.upload_file_set = uploads
     blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
     # allowed_paths must not be empty, or Gradio reads it from the environment; the folder is served anyway
     _, address, _ = blocks.launch(
@@ -111,6 +112,14 @@ def _launch(blocks: Any, host: str, port: int, private: Path, look: dict[str, An
         **look,
     )
     return str(address)
+
+
+class _Uploads(set[str]):
+    """The uploaded files, which Gradio removes when they are old. It would stop at an upload without a name: a folder."""
+
+    def update(self, *files: Iterable[str]) -> None:
+        """Add files, but no folders."""
+        super().update(file for some in files for file in some if not Path(file).is_dir())
 
 
 @contextmanager

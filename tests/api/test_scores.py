@@ -190,7 +190,7 @@ def test_masks_are_scored_without_pytorch_and_without_a_spreadsheet_library(mask
     finished = subprocess.run([sys.executable, "box.py"], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.strip() == "{'value': 1.0, 'low': 1.0, 'high': 1.0}"
-    Path("line.py").write_text(NO_TORCH + "from prune.cli.verbs import program\nsys.exit(program())\n")
+    Path("line.py").write_text(NO_TORCH + "from prune.cli.start import program\nsys.exit(program())\n")
     words = [sys.executable, "line.py", "score", "right", "labels"]
     finished = subprocess.run(words, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr

@@ -74,6 +74,7 @@ def test_the_benchmark_of_two_networks_by_command(here: Path, capsys: pytest.Cap
     assert Path("results/benchmarks/some_kind/latency.csv").read_text().startswith("name,runtime,precision")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("peaks")
 def test_the_benchmark_of_a_single_network(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_model("a")

@@ -32,7 +32,7 @@ from functools import partial
 from prune.benchmark.peaks import PeakSettings
 settings = PeakSettings(rounds=1, matrix=64, pointwise=(8, 8), square=(8, 8), depth=1, copied_mib=1)
 machine.measure_peaks = partial(machine.measure_peaks, settings=settings)
-from prune.cli.verbs import program
+from prune.cli.start import program
 sys.exit(program())
 """
 

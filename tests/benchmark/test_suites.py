@@ -21,6 +21,7 @@ def tiny_network() -> Network:
     return Network(build_model("deeplabv3_tiny", 7, auxiliary=False).eval(), "deeplabv3_tiny")
 
 
+@pytest.mark.slow
 def test_the_share_of_scoring_is_read_from_the_result_of_the_command(tmp_path: Path) -> None:
     make_data(tmp_path / "data", (1, 1, 2))
     save_checkpoint(tiny_network(), tmp_path / "results/models/dense.pth")

@@ -89,6 +89,7 @@ def test_ratio_zero_saves_the_same_network(data: Path, here: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
 
 
+@pytest.mark.slow
 def test_iterative_pruning_with_training_between_steps(data: Path, here: Path) -> None:
     tiny_model()
     words = ["--iterative_steps", "2", "--finetune_epochs_per_step", "1", "--batches", "2", "--keep_feature_extract"]
@@ -142,6 +143,7 @@ def test_a_network_of_two_classes_goes_through_every_verb(
             ["--state_dict", "tiny", "--pruning_ratio", 1, "--round_to", 64, "--importance_type", "Random"],
             "nothing shrank",
         ),
+        (["--model_name", "../x"], "--model_name: expected a plain file name without folders, found '../x'"),
         (["--state_dict", "other"], "expected some of them, found the classes soil, moss"),
         (
             ["--state_dict", "tiny", "--model", "unet"],

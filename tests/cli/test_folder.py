@@ -130,6 +130,7 @@ def test_what_was_taken_is_said_and_measured_on_large_folders(
     assert ", measured " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_scores_of_an_export_do_not_depend_on_networks(
     exported: Path, data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +187,7 @@ def test_ctrl_c_stops_at_once_with_whole_files_only(exported: Path, here: Path) 
         Image.open(file).load()
 
 
+@pytest.mark.slow
 def test_the_benchmark_makes_photographs_and_a_network_that_finds_some_cracks(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

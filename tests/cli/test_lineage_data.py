@@ -121,6 +121,7 @@ def test_a_fresh_network_takes_the_demo_data(
     assert split.folder == Path("data/demo/test")
 
 
+@pytest.mark.slow
 def test_pruning_and_exporting_go_on_with_what_was_trained_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_data(Path("data/S2DS"), (2, 1, 1), 64)
     make_data(Path("mine"), (4, 2, 2), 64)

@@ -34,7 +34,7 @@ def test_what_is_found_when_nothing_is_named_may_be_the_same(name: str, refuses:
 
 def test_a_foreign_file_is_not_replaced(tmp_path: Path) -> None:
     assert stored_result(tmp_path / "none.json") is None
-    for text in ("not JSON", "[1, 2]"):
+    for text in ("not JSON", "[1, 2]", '{"run": 3}', '{"run": {"arguments": [1]}}', '{"rows": [1]}', "[" * 100_000):
         (tmp_path / "a.json").write_text(text)
         with refused("a.json exists and is not a result of this program: choose another name"):
             stored_result(tmp_path / "a.json")

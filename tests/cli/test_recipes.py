@@ -15,7 +15,7 @@ from prune.data.preprocessing import Preprocessing
 from prune.data.transforms import augmentation, training_transform
 from prune.models import ARCHITECTURES
 from prune.options import check, option
-from prune.recipes import ONE_RUN, known_recipes, recipe_file, recipe_settings
+from prune.recipes import ONE_RUN, known_recipes, read_recipe, recipe_file, recipe_settings
 from prune.training.losses import make_loss
 from prune.training.settings import AUGMENTATIONS
 from tests.cli.test_commands import error_of
@@ -122,7 +122,7 @@ def test_unknown_and_unreadable_recipes_list_the_known(tmp_path: Path) -> None:
     with refused(r"found 'crack_sense', did you mean cracksense\?"):
         settings("--recipe", "crack_sense")
     (tmp_path / "model.pth").write_bytes(b"\x80\x04\xff\xfe")
-    with refused(f"model.pth cannot be read .*expected one of {NAMES} or a text file"):
+    with refused(f"--recipe: .*model.pth: expected one of {NAMES} or a text file of key = value lines, found no text"):
         settings("--recipe", str(tmp_path / "model.pth"))
     for name in ("", str(tmp_path)):
         with refused("--recipe: expected one of"):
@@ -232,3 +232,9 @@ def test_full_is_what_it_was_and_unknown_kinds_are_refused() -> None:
     assert all(augmentation(kind, 64, (1.0, 1.0), Preprocessing()) for kind in AUGMENTATIONS)
     with refused("--augment: expected one of full, flips, none, found 'wild'"):
         augmentation("wild", 64, (1.0, 1.0), Preprocessing())
+
+
+def test_a_recipe_of_megabytes_is_not_parsed(tmp_path: Path) -> None:
+    (tmp_path / "a.ini").write_text("epochs = " + "1" * (2 << 20))
+    with refused("^--recipe: .*a.ini: expected .* text file of key = value lines of at most 1 MiB, found 2 MiB$"):
+        read_recipe(tmp_path / "a.ini")

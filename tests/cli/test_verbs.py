@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from prune import progress
 from prune.cli import verbs
+from prune.errors import run
 from prune.options import CHECKPOINT_FLAGS, Parser, add_arguments, check, flag_of, given_values, option
 from prune.version import VERSION
 from tests.conftest import ROOT, command, refused
@@ -114,7 +116,7 @@ def test_every_verb_is_a_word_of_the_program(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["prune-crackseg", verb, "--help"])
     with pytest.raises(SystemExit) as stop:
-        verbs.program()
+        run(partial(verbs.main, "prune-crackseg"))
     assert stop.value.code == 0 and capsys.readouterr().out.startswith(f"usage: prune-crackseg {verb} ")
 
 
@@ -122,19 +124,19 @@ def test_the_program_tells_its_version_and_its_verbs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["prune-crackseg", "--version"])
-    assert verbs.program() == 0 and capsys.readouterr().out == f"prune-crackseg {VERSION}\n"
+    assert run(partial(verbs.main, "prune-crackseg")) == 0 and capsys.readouterr().out == f"prune-crackseg {VERSION}\n"
     monkeypatch.setattr(sys, "argv", ["prune-crackseg"])
-    assert verbs.program() == 0
+    assert run(partial(verbs.main, "prune-crackseg")) == 0
     shown = capsys.readouterr().out
     assert all(f"  {name:12} {verb.description}" in shown for name, verb in verbs.VERBS.items())
     assert shown.startswith("usage: prune-crackseg VERB") and "(also: predict)" in shown
     monkeypatch.setattr(sys, "argv", ["prune-crackseg", "exprot"])
-    assert verbs.program() == 2
+    assert run(partial(verbs.main, "prune-crackseg")) == 2
     assert capsys.readouterr().err == "error: unknown command 'exprot', did you mean export?\n"
 
 
 def test_a_verb_runs_from_the_console_program(here: Path) -> None:
-    code = "import sys; from prune.cli.verbs import program; sys.exit(program())"
+    code = "import sys; from prune.cli.start import program; sys.exit(program())"
     words = ["synthesize", "drawn", "--images", "3", "--size", "64"]
     environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
     done = subprocess.run(
@@ -152,7 +154,7 @@ WITHOUT = (
     "        if name.split('.')[0] in {hidden!r}:\n"
     "            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)\n"
     "sys.meta_path.insert(0, Hidden())\n"
-    "from prune.cli.verbs import program; sys.exit(program())"
+    "from prune.cli.start import program; sys.exit(program())"
 )
 EDGE = (
     "torch",

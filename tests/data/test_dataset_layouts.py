@@ -292,6 +292,9 @@ def test_photographs_without_ground_truth_are_left_out_and_counted(tmp_path: Pat
         ("width 4\nheight 1\ndata\n0 0 0\n", "expected a Berkeley segmentation"),
         ("width 90000000\nheight 90000000\ndata\n", "a size of 90000000x90000000"),
         ("width 4\nheight 1\ndata\n7 0 0 3\n", "expected the regions 0 to 3, found 7"),
+        ("width 4\nheight 1\ndata\n9223372036854775807 0 0 3\n", "the region 9223372036854775807"),
+        ("width 4\nheight 1\ndata\n99999999999999999999999 0 0 3\n", "expected a Berkeley segmentation"),
+        ("width 20000\nheight 10000\ndata\n0 0 0 3\n", "at least 199999996 pixels without a region"),
     ],
 )
 def test_damaged_seg_files(tmp_path: Path, content: str, message: str) -> None:
@@ -485,6 +488,18 @@ def test_names_that_are_wrong(tmp_path: Path, content: str, message: str) -> Non
     for folder in (tmp_path, tmp_path / "train.txt"):
         with refused(message):
             find_split(folder, None, role="train")
+
+
+def test_lines_too_long_for_a_name(tmp_path: Path) -> None:
+    pair_of_folders(tmp_path, ["a", "b"])
+    for line, message in (
+        ("x" * 300, "train.txt, line 1: expected the name of an image"),
+        (f"{'x' * 300}/a", "train.txt, line 1: expected the name of an image"),
+        ("x" * 10_000, "train.txt, line 1: expected one image name a line, found a line of 10,000 characters"),
+    ):
+        (tmp_path / "train.txt").write_text(f"{line}\n")
+        with refused(message):
+            find_split(tmp_path / "train.txt", None)
 
 
 def test_a_list_that_is_no_text_or_lies_beside_nothing(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_a_network_and_a_data_folder_give_a_file_with_its_parity(
     assert report["passed"] is True and report["arguments"]["to"] == "pt2" and report["arguments"]["data"] == str(data)
 
 
+@pytest.mark.slow
 def test_splits_calibrate_and_compare(network: Network, data: Path, here: Path) -> None:
     splits = {role: find_split(data, S2DS, role=role) for role in ("train", "test")}
     result = prune.export(network, here / "a.onnx", precision="int8", size=64, data=splits, **LOOSE)

@@ -89,6 +89,7 @@ def test_this_project_reads_the_file_too(plain: Path, qgis: Path) -> None:
     assert prune.inspect(qgis).output == "probabilities"
 
 
+@pytest.mark.slow
 def test_parity_is_checked_on_logits(data: Path, tmp_path: Path) -> None:
     how: dict[str, Any] = {"purpose": "deepness", "mm_per_pixel": 5, "parity_images": 2}
     result = prune.export(tiny(), tmp_path / "qgis.onnx", size=64, data=data, **how)

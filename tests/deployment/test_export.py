@@ -152,6 +152,7 @@ def test_the_graph_is_folded_and_holds_what_tensorrt_documents(trained: Path, ex
     assert together.shape == (3, 7, 40, 56) and np.allclose(together[1:2], predictor.run(batch[1:2]), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_export_test_and_inference_by_command(
     trained: Path, data: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

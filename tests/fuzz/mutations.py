@@ -1,14 +1,36 @@
 """Damage done to files: each case is a function of its number, so that a failure can be made again."""
 
+import json
 import random
 import re
 from collections.abc import Callable
+from typing import Any
 
 LONG = 64
 """Most bytes that are changed at once."""
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF)
 NUMBERS = (b"0", b"-1", b"1e309", b"NaN", b"999999999999999999999", b"0.5", b"null", b'""', b"[]", b"{}", b"true")
 """What stands in place of a number of a text file."""
+VALUES = (
+    None,
+    True,
+    0,
+    -1,
+    3,
+    10**30,
+    1.5,
+    float("inf"),
+    "",
+    "text",
+    "../../a",
+    "\x1b[2J",
+    [],
+    [1],
+    [[]],
+    {},
+    {"a": 1},
+)
+"""What stands in place of a value of a JSON text."""
 
 
 def _bits(content: bytearray, rng: random.Random) -> bytearray:
@@ -58,6 +80,29 @@ def _number(content: bytearray, rng: random.Random) -> bytearray:
     return content
 
 
+def _value(content: bytearray, rng: random.Random) -> bytearray:
+    """Another value, or none, at any place of a JSON text; of other content, bytes."""
+    try:
+        parsed = json.loads(bytes(content)) if content[:1] in (b"{", b"[") else None
+    except (ValueError, RecursionError):
+        parsed = None
+    places: list[tuple[Any, Any]] = []
+    stack = [parsed]
+    while stack:
+        inside = stack.pop()
+        keys = list(inside) if isinstance(inside, dict) else range(len(inside)) if isinstance(inside, list) else ()
+        places += [(inside, key) for key in keys]
+        stack += [inside[key] for key in keys]
+    if not places:
+        return _bytes(content, rng)
+    inside, key = rng.choice(places)
+    if rng.random() < 0.2:
+        del inside[key]
+    else:
+        inside[key] = rng.choice(VALUES)
+    return bytearray(json.dumps(parsed).encode())
+
+
 MUTATIONS: tuple[Callable[[bytearray, random.Random], bytearray], ...] = (
     _bits,
     _bytes,
@@ -66,6 +111,7 @@ MUTATIONS: tuple[Callable[[bytearray, random.Random], bytearray], ...] = (
     _repeat,
     _move,
     _number,
+    _value,
 )
 
 

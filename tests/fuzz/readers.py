@@ -1,36 +1,22 @@
 """Every format that is read: small valid files made now, and what reads them.
 
-A reader takes the folder of a damaged copy and may raise ``UserError`` only.
+A reader takes the damaged file, in a copy of its folder, and may raise ``UserError`` only.
 """
 
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
 
-from tests.conftest import make_data
-from tests.web.hand_made import dark_network
-
-
-@dataclass(frozen=True)
-class Format:
-    """A format.
-
-    Args:
-        make: Writes a valid file, and what it needs beside it, into an empty folder; the damaged file comes first in what it
-            returns.
-        read: Reads the file in such a folder.
-        native: Whether its parser is native code, which may bring the process down.
-    """
-
-    make: Callable[[Path], Path]
-    read: Callable[[Path], object]
-    native: bool = False
+from tests.fuzz.format import Format, with_png_checksums
+from tests.fuzz.survey_readers import SURVEY_FORMATS
 
 
 def _photo(name: str, mode: str = "RGB", **options: object) -> Callable[[Path], Path]:
@@ -101,6 +87,7 @@ def _read_seg(file: Path) -> object:
 def _evaluation(folder: Path) -> Path:
     """An evaluation of drawn masks, and the same once more to compare it with."""
     import prune
+    from tests.conftest import make_data
 
     data = make_data(folder / "data", counts=(1, 1, 2), size=32)
     labels = data / "test/Labels_grayscale"
@@ -140,6 +127,7 @@ def _read_recipe(file: Path) -> object:
 def _study(folder: Path) -> Path:
     """What ``--report_only`` reads of a study of two rows."""
     import prune
+    from tests.conftest import make_data
     from tests.studies.fake import PLAN, work
 
     make_data(folder / "data", counts=(2, 2, 2), size=32)
@@ -171,25 +159,77 @@ def _checkpoint(folder: Path) -> Path:
 def _load_checkpoint(file: Path) -> object:
     from prune.models.checkpoint import load_checkpoint
 
-    return load_checkpoint(file)
+    network = load_checkpoint(file)
+    return network.history(), network.title, network.pruned
 
 
-def _exported(to: str, damaged: str) -> Callable[[Path], Path]:
-    def make(folder: Path) -> Path:
-        from prune.deployment.export import export
-        from prune.deployment.target import ExportTarget
-        from prune.models.checkpoint import load_checkpoint
+def _checkpoint_content(folder: Path) -> Path:
+    """What a checkpoint holds besides tensors, which lie beside it: its checksums would hide damage to any of that."""
+    import torch
 
+    content = torch.load(_checkpoint(folder), weights_only=True)
+    stage = {"stage": "prune", "settings": {"criterion": "Taylor", "pruning_ratio": 50}, "scores": {"miou": 0.5}}
+    content |= {"lineage": [stage]}
+    torch.save(content.pop("state_dict"), folder / "state.pt")
+    (folder / "a.pth").unlink()
+    (folder / "a.json").write_text(json.dumps(content))
+    return folder / "a.json"
+
+
+def _load_checkpoint_content(file: Path) -> object:
+    import torch
+
+    from prune.shapes import load_json
+
+    content = load_json(file, "a checkpoint")
+    whole = file.with_suffix(".pth")
+    state = torch.load(file.with_name("state.pt"), weights_only=True)
+    torch.save(content | {"state_dict": state} if isinstance(content, dict) else content, whole)
+    return _load_checkpoint(whole)
+
+
+def _state_dict(folder: Path) -> Path:
+    """A state dict as older versions of PyTorch wrote them: no archive, and without checksums."""
+    import torch
+
+    content = torch.load(_checkpoint(folder), weights_only=True)["state_dict"]
+    torch.save(content, folder / "a.pth", _use_new_zipfile_serialization=False)
+    return folder / "a.pth"
+
+
+def _load_state_dict(file: Path) -> object:
+    from prune.models.checkpoint import read_state_dict
+
+    read_state_dict(file)
+    return _load_checkpoint(file)
+
+
+@cache
+def _export(to: str) -> dict[str, bytes]:
+    """The files of an export by name."""
+    from prune.deployment.export import export
+    from prune.deployment.target import ExportTarget
+    from prune.models.checkpoint import load_checkpoint
+
+    with TemporaryDirectory() as name:
+        folder = Path(name)
         network = load_checkpoint(_checkpoint(folder))
         target = ExportTarget(to, "fp32", (32, 32))
         export(network, target, folder / f"a{target.suffix}")
         (folder / "a.pth").unlink()
+        return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def _exported(to: str, damaged: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        for name, content in _export(to).items():
+            (folder / name).write_bytes(content)
         return folder / damaged
 
     return make
 
 
-def _predict(file: Path) -> object:
+def _predict(file: Path) -> Any:
     from prune.inference.load import load_predictor
 
     if file.suffix == ".bin":
@@ -199,8 +239,60 @@ def _predict(file: Path) -> object:
     return predictor.card
 
 
+def _graph(folder: Path) -> Path:
+    """The graph of a program, which lies beside it: its archive has checksums."""
+    import zipfile
+
+    file = _exported("pt2", "a.pt2")(folder)
+    with zipfile.ZipFile(file) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("models/model.json"))
+        (folder / "model.json").write_bytes(archive.read(name))
+    return folder / "model.json"
+
+
+def _run_graph(file: Path) -> object:
+    import zipfile
+
+    whole = file.with_name("b.pt2")
+    with zipfile.ZipFile(file.with_name("a.pt2")) as archive, zipfile.ZipFile(whole, "w") as packed:
+        for entry in archive.infolist():
+            own = entry.filename.endswith("models/model.json")
+            packed.writestr(entry.filename, file.read_bytes() if own else archive.read(entry))
+    return _predict(whole)
+
+
+def _unsealed(content: bytes) -> bytes:
+    """An export as other programs write it: without a checksum, which would refuse all damage at once."""
+    return content.replace(b"digest", b"digess")
+
+
 def _hand_made(folder: Path) -> Path:
+    from tests.web.hand_made import dark_network
+
     return dark_network(folder / "a.onnx")
+
+
+def _metadata(folder: Path) -> Path:
+    """The metadata of an ONNX file, which lies beside them."""
+    import onnx
+
+    (entry,) = onnx.load(str(_hand_made(folder))).metadata_props
+    (folder / "a.json").write_text(entry.value)
+    return folder / "a.json"
+
+
+def _load_metadata(file: Path) -> object:
+    import onnx
+    from onnx.helper import set_model_props
+
+    from prune.api.crack_errors import stored_errors
+    from prune.api.inspect import inspect
+    from prune.inference.metadata import METADATA
+
+    network = onnx.load(str(file.with_name("a.onnx")))
+    set_model_props(network, {METADATA: file.read_text(encoding="utf-8", errors="replace")})
+    onnx.save(network, file.with_name("b.onnx"))
+    return stored_errors(_predict(file.with_name("b.onnx"))), str(inspect(file.with_name("b.onnx")))
 
 
 def _archive(folder: Path) -> Path:
@@ -218,6 +310,21 @@ def _unpack(file: Path) -> object:
 
     (file.parent / "out").mkdir(exist_ok=True)
     return unpack(file, file.parent / "out")
+
+
+def _result(folder: Path) -> Path:
+    content = {"settings": {"criterion": "Taylor"}, "rows": [{"file": "a.json"}], "run": {"arguments": {"crop": 0}}}
+    (folder / "a.json").write_text(json.dumps(content))
+    return folder / "a.json"
+
+
+def _read_result(file: Path) -> object:
+    from prune.cli.outputs import require_same_networks, require_same_settings, stored_result
+
+    content = stored_result(file)
+    require_same_settings(file, content and content.get("settings"), {"criterion": "Taylor"}, "--output")
+    require_same_settings(file, content and content.get("run", {}).get("arguments"), {"crop": 0}, "--output")
+    return require_same_networks(file.with_suffix(".xlsx"), [Path("a.json")])
 
 
 def _config(folder: Path) -> Path:
@@ -244,14 +351,14 @@ epochs = 3
 lr = 1e-3
 """
 FORMATS: dict[str, Format] = {
-    "photograph, PNG": Format(_photo("a.png"), _read_photo),
+    "photograph, PNG": Format(_photo("a.png"), _read_photo, repair=with_png_checksums),
     "photograph, JPEG": Format(_photo("a.jpg"), _read_photo),
     "photograph, TIFF": Format(_photo("a.tif", compression="tiff_lzw"), _read_photo),
     "photograph, GIF": Format(_photo("a.gif"), _read_photo),
     "photograph, WebP": Format(_photo("a.webp"), _read_photo),
     "photograph, BMP": Format(_photo("a.bmp"), _read_photo),
-    "mask, PNG": Format(_photo("a.png", "L"), _read_mask),
-    "mask, palette": Format(_photo("a.png", "P"), _read_mask),
+    "mask, PNG": Format(_photo("a.png", "L"), _read_mask, repair=with_png_checksums),
+    "mask, palette": Format(_photo("a.png", "P"), _read_mask, repair=with_png_checksums),
     "probabilities, TIFF": Format(_float_tiff, _read_probability),
     "probabilities, NPY": Format(_npy, _read_probability),
     "CrackForest, MAT": Format(_mat, _read_mat),
@@ -261,13 +368,19 @@ FORMATS: dict[str, Format] = {
     "recipe": Format(_text("a.ini", "epochs = 3\nlr = 1e-3\nloss = ce_dice\n"), _read_recipe),
     "run, config.json": Format(_config, _settings),
     "study, study.json": Format(_study, _report),
+    "earlier result, JSON": Format(_result, _read_result),
     "checkpoint, PTH": Format(_checkpoint, _load_checkpoint),
+    "state dict, PTH": Format(_state_dict, _load_state_dict),
+    "checkpoint, content": Format(_checkpoint_content, _load_checkpoint_content),
+    "ONNX, metadata": Format(_metadata, _load_metadata, native=True),
     "ONNX, hand-made": Format(_hand_made, _predict, native=True),
-    "ONNX": Format(_exported("onnx", "a.onnx"), _predict, native=True),
-    "OpenVINO, XML": Format(_exported("openvino", "a.xml"), _predict, native=True),
+    "ONNX": Format(_exported("onnx", "a.onnx"), _predict, native=True, repair=_unsealed),
+    "OpenVINO, XML": Format(_exported("openvino", "a.xml"), _predict, native=True, repair=_unsealed),
     "OpenVINO, BIN": Format(_exported("openvino", "a.bin"), _predict, native=True),
-    "ncnn, PARAM": Format(_exported("ncnn", "a.ncnn.param"), _predict, native=True),
+    "ncnn, PARAM": Format(_exported("ncnn", "a.ncnn.param"), _predict, native=True, repair=_unsealed),
     "ncnn, BIN": Format(_exported("ncnn", "a.ncnn.bin"), _predict, native=True),
     "program, PT2": Format(_exported("pt2", "a.pt2"), _predict),
+    "program, graph": Format(_graph, _run_graph, native=True),
     "photographs, ZIP": Format(_archive, _unpack),
+    **SURVEY_FORMATS,
 }

@@ -79,6 +79,10 @@ def nodes_of(content: Any) -> list[dict[str, Any]]:
     return content["graph_module"]["graph"]["nodes"]
 
 
+def convolution(content: Any) -> dict[str, Any]:
+    return next(node for node in nodes_of(content) if "conv" in node["target"])
+
+
 def first_weight(content: Any) -> dict[str, Any]:
     return next(iter(content["config"].values()))
 
@@ -144,6 +148,22 @@ def test_a_damaged_program_is_one_line(exported: Path, here: Path) -> None:
     assert "1000000000 numbers, the file" in mistake({CONFIG: edited(expanded)})
     nan = np.full(8 * 3 * 9, np.nan, np.float32).tobytes()
     assert "NaN or infinity" in mistake({"data/weights/weight_0": nan})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda content: convolution(content)["inputs"].clear(), "one that cannot run on 32x32 px: "),
+        (lambda content: nodes_of(content).remove(convolution(content)), "one that cannot run on 32x32 px: "),
+    ],
+)
+def test_a_graph_that_cannot_run_is_named(
+    change: Callable[[Any], object], said: str, exported: Path, tmp_path: Path
+) -> None:
+    file = changed(exported, {GRAPH: edited(change)}, tmp_path / "a.pt2")
+    program = load_predictor(file)
+    with pytest.raises(UserError, match=f"a.pt2: expected an exported program, found {said}"):
+        program.run(np.zeros((1, 3, 32, 32), np.float32))
 
 
 def test_a_program_gives_what_pytorch_s_loader_gives(exported: Path) -> None:

@@ -25,28 +25,30 @@ class DarkPredictor(Predictor):
 
     Args:
         killed_at: Number of the photograph, from 1; 0 = never.
+        records: Folder of the survey's records: it waits until one of an earlier photograph is there.
     """
 
-    def __init__(self, killed_at: int = 0) -> None:
+    def __init__(self, killed_at: int = 0, records: Path | None = None) -> None:
         self.card = Card(
             "dark", Path("dark"), CRACK, Preprocessing((0.0,) * 3, (1.0,) * 3), "threshold", runtime="onnx"
         )
-        self.calls, self.killed_at = 0, killed_at
+        self.calls, self.killed_at, self.records = 0, killed_at, records
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits float32 (1, 2, H, W): 40 times the distance from mid gray."""
         if batch.shape[-1] > 64:  # smaller ones only ask what kind of output this is
             self.calls += 1
             if self.calls == self.killed_at:
-                time.sleep(0.3)  # those before it are written
+                while self.records is not None and not any(self.records.glob("[!.]*.json")):
+                    time.sleep(0.01)
                 os.kill(os.getpid(), signal.SIGKILL)
         dark = 40 * (0.5 - batch.mean(axis=1))
         return np.stack([-dark, dark], axis=1)
 
 
-def dark_model(killed_at: int = 0) -> Model:
+def dark_model(killed_at: int = 0, records: Path | None = None) -> Model:
     """The network as a model; it has no weights, so its digest is that of its name."""
-    return Model(DarkPredictor(killed_at))
+    return Model(DarkPredictor(killed_at, records))
 
 
 def photograph(
@@ -86,4 +88,5 @@ def photographs(folder: Path, count: int = 6) -> Path:
 if __name__ == "__main__":  # a survey that is killed at the photograph of that number
     from prune.api.survey import survey
 
-    survey(sys.argv[1], dark_model(int(sys.argv[2])), output=sys.argv[3], name="bridge", mm_per_pixel=0.5)
+    model = dark_model(int(sys.argv[2]), Path(sys.argv[3]) / "photographs")
+    survey(sys.argv[1], model, output=sys.argv[3], name="bridge", mm_per_pixel=0.5)

@@ -55,6 +55,15 @@ def test_a_crack_that_grew_is_reported_with_its_new_length(tmp_path: Path) -> No
     assert (tmp_path / "now/growth/pier.jpg").is_file()
 
 
+def test_a_survey_is_found_by_its_name_beside_the_photographs_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    prune.survey(wall(Path("2024/pier.png"), 120).parent, dark_model())
+    result = prune.survey(wall(Path("2026/pier.png"), 160).parent, dark_model(), compare="2024")
+    assert [one.problem for one in result.findings.growth] == [""] and Path("results/surveys/2024").is_dir()
+
+
 def test_photographs_of_different_places_are_not_compared(tmp_path: Path) -> None:
     wall(tmp_path / "2024/pier.png", 120, seed=1)
     wall(tmp_path / "2026/pier.png", 120, seed=2)

@@ -110,6 +110,16 @@ def test_files_without_errors_are_refused(tmp_path: Path) -> None:
     file.write_text(json.dumps({"crack_errors": {"format": "crack-errors", "version": 9}}))
     with refused("expected crack-errors 1, found crack-errors 9"):
         read_errors(file)
+    whole = json.loads(json.dumps(counted().to_json()))
+    flat = {"mean": [0.0] * 8, "covariance": [[0.0] * 8] * 8, "limit": 1.0}
+    for name, value, message in (
+        ("all_widths", {"low": 1.0}, "the errors: expected all_widths.high, found none"),
+        ("widths", 3, "the errors: expected a list as widths, found a whole number"),
+        ("likeness", flat, "expected a limit above 0 and a covariance that can be inverted"),
+    ):
+        file.write_text(json.dumps({"crack_errors": whole | {name: value}}))
+        with refused(message):
+            read_errors(file)
 
 
 def test_the_report_prints_the_error_of_every_width(tmp_path: Path) -> None:

@@ -66,6 +66,18 @@ def test_pixels_come_as_they_are(tmp_path: Path) -> None:
         assert np.array_equal(photo.overview(), np.moveaxis(image, 0, 2)) and photo.overview(30).shape == (22, 30, 3)
 
 
+def test_a_cut_file_is_named_whatever_is_read(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (3, 90, 120), dtype=np.uint8)
+    file = geotiff(tmp_path / "a.tif", image, compress="lzw")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)  # half of the pixels, no entry of the header
+    file.write_bytes(content)
+    with Orthophoto(file) as photo:
+        for read in (lambda: photo.read(slice(0, 90), slice(0, 120)), photo.overview):
+            with pytest.raises(UserError, match="a.tif: expected readable pixels, found: "):
+                read()
+
+
 def test_gray_wide_and_masked_pictures(tmp_path: Path) -> None:
     gray = np.arange(200, dtype=np.uint8).reshape(1, 10, 20)
     with Orthophoto(geotiff(tmp_path / "gray.tif", gray, nodata=7)) as photo:

@@ -20,6 +20,7 @@ import prune
 from prune.api.model import Model
 from prune.data.labels import S2DS
 from prune.errors import UserError
+from prune.files import locked
 from prune.inspection import steps
 from prune.inspection.records import PhotoRecord
 from prune.inspection.steps import cracks_of
@@ -193,6 +194,23 @@ def test_a_full_disk_stops_the_survey_and_loses_nothing(tmp_path: Path, monkeypa
     assert len(result.photos) == 3 and result.measured < 3 and not result.broken
 
 
+def test_two_surveys_into_one_folder_do_not_mix(tmp_path: Path) -> None:
+    photos = photographs(tmp_path / "photos", 2)
+    with locked(tmp_path / "out"), refused("out is being written by another process: wait for it or choose another"):
+        surveyed(photos, tmp_path / "out")
+    assert not (tmp_path / "out").exists() and len(surveyed(photos, tmp_path / "out").photos) == 2
+
+
+def test_a_survey_killed_before_its_first_file_can_be_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.survey.01234567.writing.json").write_text("{")
+    assert len(surveyed(photographs(tmp_path / "photos", 1), tmp_path / "out").photos) == 1
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/mine.txt").write_text("")
+    with refused("notes: expected an empty folder or that of a survey, found other files"):
+        surveyed(tmp_path / "photos", tmp_path / "notes")
+
+
 def test_names_that_look_like_formulas_or_tags_stay_text(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photograph(photos / "=1+1.png", [(50, 20, 5, 100)])
@@ -216,7 +234,7 @@ def test_photographs_come_from_files_folders_and_patterns(tmp_path: Path) -> Non
         surveyed(str(first / "nothing*"), tmp_path / "none")
     with refused("photos: .*missing not found"):
         surveyed(tmp_path / "missing", tmp_path / "none")
-    with refused("--name: expected the name of a folder"):
+    with refused("--name: expected a plain file name without folders"):
         prune.survey(first, dark_model(), name="../elsewhere")
 
 
@@ -233,6 +251,7 @@ def test_positions_become_a_map(tmp_path: Path) -> None:
     assert page.count("<circle") == 2 and "north is up" in page
     surveyed(photograph(tmp_path / "plain.png", []), tmp_path / "plain")
     assert not (tmp_path / "plain/cracks.geojson").exists()
+    assert "no map: no photograph says where it was taken" in (tmp_path / "plain/report.html").read_text()
 
 
 def test_large_masks_are_measured_in_parts_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:

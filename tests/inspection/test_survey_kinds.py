@@ -5,8 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import prune
+from prune.errors import CannotWrite
+from prune.inference.probability import class_probability
+from prune.inspection.likeness import features
+from tests.conftest import refused
 from tests.inspection.drawn import DARK, LIGHT, dark_model, photograph
 
 SIZE = (120, 160)
@@ -54,6 +59,34 @@ def test_a_video_that_breaks_off_keeps_its_frames(tmp_path: Path) -> None:
     assert [Path(one.file).name for one in result.broken] == ["walk.avi"] and "breaks off" in result.broken[0].cause
 
 
+def test_an_orthophoto_unlike_the_test_gets_a_warning(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    from prune.inspection.likeness import Likeness
+    from prune.inspection.map_survey import MapSurvey
+    from prune.inspection.records import Source
+    from prune.inspection.scale import ScaleReader
+    from prune.inspection.scale_settings import ScaleSettings
+    from prune.inspection.settings import MeasureSettings
+    from prune.inspection.store import Store
+
+    with rasterio.open(
+        tmp_path / "map.tif", "w", driver="GTiff", count=3, width=160, height=120, dtype="uint8"
+    ) as file:
+        file.write(np.moveaxis(frame(100), 2, 0))
+    # With a mean of 0 and no covariance the distance is the length of the row of statistics.
+    identity = tuple(tuple(float(i == j) for j in range(8)) for i in range(8))
+    work = MapSurvey(
+        dark_model().predictor,
+        Store(tmp_path / "out", {}),
+        MeasureSettings(),
+        ScaleReader(ScaleSettings(), []),
+        likeness=Likeness((0.0,) * 8, identity, 1.0),
+    )
+    found = work(Source(tmp_path / "map.tif", "map")).unlike
+    own = features(frame(100), class_probability(dark_model().predictor, frame(100), 1).probability)
+    assert found == pytest.approx(float(np.linalg.norm(own)))
+
+
 def test_an_orthophoto_is_measured_on_its_map(tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio")
     from rasterio.transform import from_origin
@@ -73,6 +106,28 @@ def test_an_orthophoto_is_measured_on_its_map(tmp_path: Path) -> None:
     (line,) = json.loads((tmp_path / "out/maps/deck.geojson").read_text())["features"]
     assert line["properties"]["length_mm"] == pytest.approx(200, rel=0.01)
     assert prune.survey(tmp_path / "deck.tif", dark_model(), output=tmp_path / "out").measured == 0
+
+
+def test_a_full_disk_ends_the_survey_of_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rasterio")
+    from prune.inspection import map_survey
+    from tests.inspection.test_orthophoto import geotiff
+
+    def full(image: np.ndarray, path: Path) -> Path:
+        raise CannotWrite(f"cannot write {path}: No space left on device")
+
+    for name in ("a", "b"):
+        photograph(tmp_path / f"{name}.png", [(50, 20, 5, 100)])
+        geotiff(tmp_path / f"{name}.tif", np.moveaxis(np.asarray(Image.open(tmp_path / f"{name}.png")), 2, 0))
+    maps = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    with monkeypatch.context() as patched:
+        patched.setattr(map_survey, "save_image", full)
+        with refused("cannot write .*a.jpg: No space left on device"):
+            prune.survey(maps, dark_model(), output=tmp_path / "out")
+    left = [file.name for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert not [name for name in left if "probability" in name or "writing" in name]
+    result = prune.survey(maps, dark_model(), output=tmp_path / "out")
+    assert [len(photo.cracks) for photo in result.photos] == [1, 1] and not result.broken
 
 
 def test_an_orthophoto_without_a_place_stays_in_px(tmp_path: Path) -> None:

@@ -144,3 +144,13 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         with video_writer(tmp_path / "a.xyz", 10, SIZE):
             pass
     assert is_video("A.MP4") and not is_video("a.jpg") and not is_video(".a.mp4")
+
+
+def test_a_video_of_an_unknown_codec_is_refused(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.mp4", 3)
+    content = file.read_bytes()
+    for codec in (b"avc1", b"mp4v"):
+        content = content.replace(codec, b"zzzz")
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="a.mp4: expected a video, found pictures that PyAV cannot decode"):
+        Video(file)

@@ -10,8 +10,9 @@ from scipy import ndimage
 from skimage import draw, morphology
 
 from prune.metrics.bootstrap import differences, draw_weights, interval, intervals, resample
+from prune.metrics.box import bounding_box
 from prune.metrics.confusion import ratio
-from prune.metrics.crack import CrackSettings, boundary_counts, bounding_box, count_crack
+from prune.metrics.crack import CrackSettings, boundary_counts, count_crack
 from prune.metrics.crack_scores import crack_scores
 from prune.metrics.distance import squared_distance, within
 from prune.metrics.protocol import ignored_band

@@ -2,6 +2,7 @@ import os
 import pickle
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -139,8 +140,8 @@ def test_a_failing_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.
     file = save_checkpoint(pruned_network(), tmp_path / "a.pth")
     before = file.read_bytes()
 
-    def full_disk(content: object, path: Path) -> None:
-        Path(path).write_bytes(b"half")
+    def full_disk(content: object, file: IO[bytes]) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full_disk)
@@ -252,3 +253,23 @@ def test_the_card_says_what_a_file_is(tmp_path: Path) -> None:
         "backbone.conv1",
     ):
         assert part in text
+
+
+def test_other_content_than_a_state_dict_is_named(tmp_path: Path) -> None:
+    for content, found in (([1, 2], "list"), ({}, "dict"), ({"a": 1}, "dict"), (torch.zeros(2), "Tensor")):
+        torch.save(content, tmp_path / "a.pth")
+        for read in (load_checkpoint, read_state_dict):
+            with refused(f"a.pth: expected a checkpoint or a state dict, found {found}"):
+                read(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("lineage", [3, "prune", [1], [{"settings": {}}], None])
+def test_the_newest_checkpoint_is_found_beside_damaged_lineages(
+    lineage: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("results/models").mkdir(parents=True)
+    torch.save({"lineage": lineage}, "results/models/a.pth")
+    assert newest_model(pruned=False) == Path("results/models/a.pth")
+    with refused("no pruned checkpoint in results/models"):
+        newest_model(pruned=True)

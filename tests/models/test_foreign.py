@@ -177,6 +177,7 @@ def test_classes_are_those_named_or_numbered() -> None:
         network_of_module(Own(), named)
 
 
+@pytest.mark.slow
 def test_what_this_project_builds_itself_needs_no_factory(tmp_path: Path) -> None:
     module = segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=2).eval()
     network = network_of_module(module)

@@ -159,6 +159,7 @@ def test_ratio_0_changes_the_stride_alone() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_share_of_macs_is_one_of_the_network_as_it_was() -> None:
     network = tiny()
     dense = count(network.model, (64, 64))[1]

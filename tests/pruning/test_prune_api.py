@@ -17,6 +17,8 @@ from prune.api.inputs import class_set, opened_data, opened_model, opened_networ
 from prune.api.model import model_of
 from prune.api.pruning_data import PruningData
 from prune.data.labels import CRACK, S2DS, ClassSet
+from prune.errors import CannotWrite
+from prune.files import visible
 from prune.models import all_logits, build_model, mode
 from prune.models.checkpoint import Network, load_checkpoint, save_checkpoint
 from prune.models.cost import count
@@ -72,6 +74,12 @@ def test_nothing_is_printed_written_or_changed(data: Path, here: Path) -> None:
     assert lineage["stage"] == "prune" and lineage["settings"]["data_dir"] == str(data / "train")
 
 
+def test_a_result_is_handed_on_as_it_is() -> None:
+    result = prune.prune(tiny(), importance="Random", **QUICK)
+    assert opened_network("model", result) is result.model.network
+    assert opened_model("model", result) is result.model
+
+
 def test_files_are_written_where_they_are_named(data: Path, tmp_path: Path) -> None:
     file, report = tmp_path / "new/small.pth", tmp_path / "reports"
     result = prune.prune(tiny(), importance="Random", data=data, checkpoint=file, report=report, **QUICK)
@@ -85,6 +93,24 @@ def test_files_are_written_where_they_are_named(data: Path, tmp_path: Path) -> N
     named = prune.prune(file, ratio=20, importance="Magnitude", report=str(tmp_path / "a.json"), **QUICK)
     assert named.files == (tmp_path / "a.json", tmp_path / "a.csv") and len(named.model.network.lineage) == 2
     assert str(named).endswith(f"report   {tmp_path}/a.json\nlayers   {tmp_path}/a.csv")
+
+
+def test_a_report_that_cannot_be_written_leaves_everything_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> Path:
+        raise CannotWrite(f"cannot write {path}: No space left on device")
+
+    places: dict[str, Any] = {"checkpoint": tmp_path / "a.pth", "report": tmp_path / "a.json"}
+    for names in ([], ["a.csv", "a.json", "a.pth"]):
+        before = {file.name: file.read_bytes() for file in visible(tmp_path, "*")}
+        assert sorted(before) == names
+        with monkeypatch.context() as patched:
+            patched.setattr("prune.files.write_text", full)
+            with refused(f"cannot write {tmp_path}/a.json: No space left on device"):
+                prune.prune(tiny(), importance="Magnitude", ratio=30, **places, **QUICK)
+        assert {file.name: file.read_bytes() for file in visible(tmp_path, "*")} == before
+        prune.prune(tiny(), importance="Magnitude", **places, **QUICK)
 
 
 def written_size(folder: Path) -> int:
@@ -153,6 +179,7 @@ def test_misuse_is_named(tmp_path: Path) -> None:
         run(network, data=1.5)
 
 
+@pytest.mark.slow
 def test_a_module_without_a_factory_is_pruned_but_not_saved(data: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = Small().train()
@@ -165,6 +192,7 @@ def test_a_module_without_a_factory_is_pruned_but_not_saved(data: Path, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_network_of_others_is_pruned_saved_and_loaded(data: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = smp.Linknet(**LINKNET).eval()

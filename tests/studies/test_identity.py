@@ -1,7 +1,10 @@
 """Names of trials: stable, and different whenever what is computed differs."""
 
+import json
 import os
 from pathlib import Path
+
+import pytest
 
 from prune.data.settings import DataOptions
 from prune.studies import identity
@@ -70,3 +73,11 @@ def test_data_are_known_by_content_and_read_once(tmp_path: Path, monkeypatch: ob
     assert [role for role in before if before[role] != after[role]] == ["test"]
     with refused("nothing.png: cannot be read"):
         again.of_files([tmp_path / "nothing.png"])
+
+
+@pytest.mark.parametrize("text", ["[", "[]", '{"a": 3}', '{"a": [1]}', "[" * 100_000])
+def test_damaged_fingerprints_are_taken_again(text: str, tmp_path: Path) -> None:
+    (tmp_path / "known.json").write_text(text.replace('"a"', json.dumps(str(tmp_path / "a"))))
+    (tmp_path / "a").write_text("x")
+    found = [Fingerprints(tmp_path / name).of_files([tmp_path / "a"]) for name in ("known.json", "none.json")]
+    assert found[0] == found[1]

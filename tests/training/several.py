@@ -136,7 +136,7 @@ class Pixels(nn.Module):
 
 def train_in_float64() -> int:
     """``train.py`` with every float32 of the network, the images and the losses replaced by float64."""
-    from prune.cli.verbs import script
+    from prune.cli.start import script
     from prune.inference.torch import TorchPredictor
 
     torch.set_default_dtype(torch.float64)

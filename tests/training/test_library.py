@@ -92,6 +92,7 @@ def test_opened_splits_are_taken_and_a_tenth_is_held_out(data: Path, here: Path)
     assert result.history != prune.train(data, **ONE).history
 
 
+@pytest.mark.slow
 def test_somebody_elses_module_is_trained(data: Path, here: Path) -> None:
     own = Plain()
     before = own.layers[0].weight.clone()

@@ -117,6 +117,7 @@ def test_the_default_score_follows_from_the_classes() -> None:
         chosen_monitor("crack_iou", spalls)
 
 
+@pytest.mark.slow
 def test_the_first_epoch_that_sees_the_crack_beats_a_better_miou(
     data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ def test_the_first_epoch_that_sees_the_crack_beats_a_better_miou(
     assert "warning" not in load_checkpoint(result.checkpoint).lineage[-1]["scores"]
 
 
+@pytest.mark.slow
 def test_a_best_epoch_without_cracks_is_said_loudly(data: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = fit.history_row
     blind = {"val_iou_Crack": 0.0, "val_crack_lt_iou_4": 0.0}
@@ -155,6 +157,7 @@ def test_a_warm_up_shorter_than_the_training_is_chosen_and_a_longer_one_refused(
         TrainOptions(epochs=7, warmup_epochs=7)
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_after_patience(data: Path, here: Path) -> None:
     result = train(run(data, "a", epochs=9, lr=0.0, patience=2, optimizer="sgd", weight_decay=0.0, monitor="crack_iou"))
     assert result.progress.epoch <= result.progress.best_epoch + 2 < 9

@@ -152,6 +152,7 @@ def test_the_switch_is_read_as_people_type_it(capsys: pytest.CaptureFixture[str]
         TrainOptions(channels_last="sometimes")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_repeats_its_number_format(
     data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, shown: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,6 +201,7 @@ def test_a_stored_number_format_is_checked(here: Path) -> None:
         stored_numbers(last)
 
 
+@pytest.mark.slow
 def test_pruning_stores_what_gradients_were_taken_in(
     data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,6 +84,19 @@ def test_a_killed_run_resumes_to_the_same_history(data: Path, here: Path) -> Non
     assert history("killed") == history("whole")
 
 
+def test_a_run_killed_before_it_kept_its_first_epoch_can_be_resumed(data: Path, here: Path) -> None:
+    train(run(data, "whole", epochs=1))
+    train(run(data, "a", epochs=1))
+    Path("results/runs/a/last.pth").unlink()  # the model is written before it
+    train(run(data, "a", epochs=1, resume=True))
+    assert history("a") == history("whole")
+    Path("results/runs/a/last.pth").unlink()
+    config = Path("results/runs/a/config.json")
+    config.write_text(config.read_text().replace('"seed": 0', '"seed": 1'))
+    with refused("--resume: results/models/a.pth exists and .*last.pth does not"):  # the model is of another run
+        train(run(data, "a", epochs=1, resume=True))
+
+
 def test_resume_refuses_other_settings(data: Path, here: Path) -> None:
     train(run(data, "a", epochs=1))
     with refused(r"--resume: --lr was 0.0005 when .*last.pth was made, found 0.1"):
@@ -111,6 +124,7 @@ def test_a_name_is_used_twice_only_when_told_to(data: Path, here: Path) -> None:
         train(run(data, "b", epochs=1, resume=True))
 
 
+@pytest.mark.slow
 def test_a_forced_run_that_is_interrupted_does_not_resume_the_one_it_replaced(
     data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +168,7 @@ def test_a_resumed_run_needs_no_flag_again(data: Path, here: Path, stop_in_epoch
     assert (before["epochs"], before["lr"], before["seed"], before["cache"]) == (3, 0.002, 4, True)
 
 
+@pytest.mark.slow
 def test_a_resumed_library_call_needs_no_setting_again(
     data: Path, here: Path, stop_in_epoch: Callable[[int], None]
 ) -> None:
@@ -170,6 +185,7 @@ def test_a_resumed_library_call_needs_no_setting_again(
     assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_version_can_be_resumed(data: Path, here: Path) -> None:
     train(run(data, "a", epochs=2))
     last = Path("results/runs/a/last.pth")
@@ -195,6 +211,28 @@ def test_what_cannot_be_resumed_is_named(data: Path, here: Path) -> None:
     Path("results/runs/a/config.json").write_text("{")
     with refused("--resume: results/runs/a/config.json: expected the settings of the run as JSON"):
         command_line.main(["--name", "a", "--resume"])
+    Path("results/runs/a/config.json").write_text('{"lr": "fast"}')
+    with refused("--resume: results/runs/a/config.json: expected float as lr, found 'fast'"):
+        command_line.main(["--name", "a", "--resume"])
+
+
+def test_a_foreign_state_is_named(data: Path, here: Path) -> None:
+    train(run(data, "a", epochs=1))
+    last = Path("results/runs/a/last.pth")
+    whole = read_torch(last)
+    foreign = {
+        "last.pth: expected a table as its content, found a list": [1],
+        "--resume: .*last.pth: expected config, found none": {"epoch": 3},
+        "--resume: .*last.pth: expected a whole number as progress.epoch, found text": whole
+        | {"progress": whole["progress"] | {"epoch": "1"}},
+        "--resume: .*last.pth: expected the state of this run, found another": whole | {"model": {}},
+        "--resume: .*: expected the state of this run, found another .*group": whole
+        | {"optimizer": {"state": {}, "param_groups": []}},
+    }
+    for message, content in foreign.items():
+        write_torch(content, last)
+        with refused(message):
+            train(run(data, "a", epochs=1, resume=True))
 
 
 def test_stored_settings_permit_no_code(data: Path, here: Path) -> None:

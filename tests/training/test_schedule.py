@@ -55,6 +55,7 @@ def test_poly_takes_its_power() -> None:
     assert lr_factor("poly", 50, 100, 0) == pytest.approx(0.5**0.9)
 
 
+@pytest.mark.slow
 def test_a_resumed_plateau_goes_on_where_it_was(data: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from prune.training import loop as fit
 

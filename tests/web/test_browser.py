@@ -19,7 +19,7 @@ from prune.models.checkpoint import Network, save_checkpoint
 from prune.models.unet import UNet
 from tests.conftest import ROOT
 from tests.web.hand_made import dark_network
-from tests.web.test_server import served
+from tests.web.serving import served
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")

@@ -1,13 +1,9 @@
 """The server: what it answers, what it refuses, what one visitor can see of another."""
 
+import asyncio
 import json
-import os
 import socket
 import stat
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,40 +15,12 @@ from PIL import Image
 
 from prune.cli.app import AppOptions
 from prune.web.guard import MAX_BODY, Guard, allowed, is_local
-from prune.web.server import free_port, serve
+from prune.web.server import _Uploads, free_port, serve
 from tests.conftest import ROOT, refused
 from tests.web.hand_made import dark_network
+from tests.web.serving import WAIT, address_of, fetched, form, served, start
 
 gradio_client = pytest.importorskip("gradio_client")
-WAIT = 60
-
-
-def start(*words: object, work: Path, **variables: str) -> "subprocess.Popen[str]":
-    """The page as a user starts it."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **variables}
-    command = [sys.executable, str(ROOT / "app.py"), *map(str, words)]
-    return subprocess.Popen(
-        command, cwd=work, env=environment, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
-    )
-
-
-def address_of(program: "subprocess.Popen[str]") -> str:
-    """The address it prints."""
-    assert program.stdout
-    for line in program.stdout:
-        if "http://" in line:
-            return next(word for word in line.split() if word.startswith("http://")).rstrip("/")
-    raise AssertionError("the page was not served")
-
-
-def served(work: Path) -> Iterator[str]:
-    """The address of the page while it runs on a free port."""
-    program = start("--port", free_port("127.0.0.1", 0), work=work)
-    try:
-        yield address_of(program)
-    finally:
-        program.terminate()
-        program.wait(WAIT)
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +38,6 @@ def page(work: Path) -> Iterator[str]:
     """One server for all tests of this module."""
     pytest.importorskip("gradio")
     yield from served(work)
-
-
-def fetched(address: str, headers: dict[str, str] | None = None, data: bytes | None = None) -> tuple[int, bytes, Any]:
-    """Status, body and headers; no proxy."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(urllib.request.Request(address, data, headers or {}), timeout=WAIT) as answer:
-            return answer.status, answer.read(), answer.headers
-    except urllib.error.HTTPError as error:
-        return error.code, error.read(), error.headers
 
 
 @pytest.fixture
@@ -108,6 +66,7 @@ def test_what_the_working_folder_and_the_disk_hold_is_not_served(page: str, work
         "gradio_api/file=file:///etc/passwd",
         "gradio_api/proxy=http://example.invalid/",
         "gradio_api/runs",
+        "gradio_api/run/show",
         "gradio_api/vibe-code/",
         "gradio_api/openapi.json",
         "monitoring",
@@ -142,11 +101,9 @@ def test_a_photograph_goes_through_and_stays_with_its_visitor(page: str, photogr
 def test_an_upload_has_an_address_nobody_can_guess(page: str, photograph: Path) -> None:
     import hashlib
 
-    boundary, content = "x" * 20, photograph.read_bytes()
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="wall.png"\r\n\r\n'
-    body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
-    form = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    uploaded = Path(json.loads(fetched(f"{page}/gradio_api/upload", form, body)[1])[0])
+    content = photograph.read_bytes()
+    headers, body = form(content, b"wall.png")
+    uploaded = Path(json.loads(fetched(f"{page}/gradio_api/upload", headers, body)[1])[0])
     assert fetched(f"{page}/gradio_api/file={uploaded}")[1] == content
     known = hashlib.sha256(content).hexdigest()
     assert uploaded.parent.name != known  # a secret of the server is part of it
@@ -172,6 +129,13 @@ def test_too_large_requests_are_refused_before_they_are_read(page: str) -> None:
             f"POST /gradio_api/upload HTTP/1.1\r\nHost: {name}\r\nContent-Length: {MAX_BODY + 1}\r\n\r\n".encode()
         )
         assert line.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_an_upload_without_a_name_is_not_to_be_removed_as_a_file(tmp_path: Path) -> None:
+    uploads = _Uploads()
+    (tmp_path / "a.png").touch()
+    uploads.update([str(tmp_path), str(tmp_path / "a.png")], [str(tmp_path / "comes later.png")])
+    assert uploads == {str(tmp_path / "a.png"), str(tmp_path / "comes later.png")}
 
 
 @pytest.mark.slow
@@ -243,6 +207,29 @@ def test_on_an_open_address_any_name_is_answered() -> None:
     assert Guard(nothing, "127.0.0.1").verdict(scope)[0] == 403
     posted = {**scope, "path": "/gradio_api/queue/join", "method": "POST"}
     assert Guard(nothing, "0.0.0.0").verdict(posted)[0] == 411
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_request_that_gradio_fails_on_gets_an_answer(begun: bool) -> None:
+    sent: list[Any] = []
+
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200})
+        raise KeyError("no such action")
+
+    async def keep(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "headers": [(b"host", b"localhost")], "path": "/config", "method": "GET"}
+    passed = Guard(fails, "127.0.0.1")(scope, keep, keep)
+    if begun:  # half an answer is no answer: the server ends the connection
+        with pytest.raises(KeyError):
+            asyncio.run(passed)
+        assert [message.get("status") for message in sent] == [200]
+    else:
+        asyncio.run(passed)
+        assert sent[0]["status"] == 400 and sent[1]["body"] == b"expected a request of this page"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""A few cases of ``make faults``, with a command that starts quickly."""
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.campaign import Campaign, may_mount
+from tests.faults.cases import FULL, KILLS, READ_ONLY, TWICE, Whole, run_case, undisturbed
+from tests.faults.contents import content, difference, digests, incomplete
+from tests.faults.process import Command
+from tests.faults.verbs import VERBS
+
+DRAW = VERBS["synthesize"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the cases, with material of which the command needs nothing."""
+    folder = tmp_path_factory.mktemp("faults")
+    (folder / "material").mkdir()
+    (folder / "material/earlier.txt").write_text("of an earlier day\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(place: Path) -> Whole:
+    return undisturbed(DRAW, place / "material", place / "case", place / "whole/synthesize")
+
+
+@pytest.mark.parametrize("kind", [*KILLS, TWICE])
+def test_a_disturbed_command_finishes_when_it_is_run_again(place: Path, whole: Whole, kind: str) -> None:
+    assert run_case(DRAW, kind, 0, whole, place / "material", place / "case")
+
+
+@pytest.mark.parametrize("kind", [FULL, READ_ONLY])
+def test_a_disk_without_room_is_named_in_a_line(place: Path, whole: Whole, kind: str) -> None:
+    if not may_mount():
+        pytest.skip("no right to mount a disk")
+    assert run_case(DRAW, kind, 0, whole, place / "material", place / "case")
+
+
+def test_a_broken_promise_is_found(place: Path, whole: Whole, tmp_path: Path) -> None:
+    said = {**whole.said, "drawn/train/Images/000.png": "other"}
+    changed = Whole(whole.folder, said, whole.seconds, whole.writes, whole.size)
+    campaign, found = Campaign(tmp_path, tmp_path, again=False), {"cases": 0, "failures": []}
+    for expected in (changed, whole):
+        given = (DRAW, "SIGKILL", 0, expected, place / "material", place / "case")
+        campaign.note(found, "synthesize", "SIGKILL", lambda given=given: run_case(*given))
+    ((number, failure),) = found["failures"]  # type: ignore[misc]
+    assert found["cases"] == 2 and number == 0
+    assert "000.png differs from the undisturbed one" in failure and (tmp_path / "faults.json").is_file()
+
+
+def test_a_signal_strikes_at_the_write_that_is_named(place: Path) -> None:
+    for at, left in ((1, []), (3, ["a"])):
+        told = {"FAULT_BELOW": str(place), "FAULT_AT": str(at)}
+        (place / "a").unlink(missing_ok=True)
+        code = "for name in 'ab': open(name, 'w').write(name); open(name, 'a').close()"
+        done = Command([sys.executable, "-c", code], place, told, fresh=True).ended()
+        assert done.code == -signal.SIGKILL and [name for name in "ab" if (place / name).exists()] == left
+
+
+def test_contents_tell_what_differs_and_what_is_incomplete(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('{"rows": [1, {"miou": 0.5, "seconds": 3}], "date": "today"}')
+    assert content(file) == {"rows": [1, {"miou": 0.5}]} and not incomplete(file)
+    assert difference(content(file), {"rows": [1, {"miou": 0.6}]}) == "/rows/1/miou: 0.5 instead of 0.6"
+    before = digests(tmp_path)
+    file.write_text('{"rows": [1')
+    assert "JSONDecodeError" in incomplete(file) and digests(tmp_path) != before
