@@ -182,9 +182,10 @@ def measured_times(
     for shape in progress(missing, f"timing layers on {runtime}", "layer"):
         torch.manual_seed(0)
         known[shape.key()] = [measure(Probe(shape, *pair).eval(), shape.size, runtime) for pair in shape.widths()]
-    if file and missing:
-        with locked(file, wait=True):
-            write_json(file, {**_read(file), place: known})
+        if file:  # at once: all of them together take minutes
+            with locked(file, wait=True):
+                kept = _read(file)
+                write_json(file, {**kept, place: {**kept.get(place, {}), **known}})
     return LayerTimes({shape: known[shape.key()] for shape in shapes})
 
 

@@ -96,6 +96,22 @@ def test_layers_are_measured_once_and_kept_by_machine_and_runtime(tmp_path: Path
         measured_times([SHAPE], measure, "pytorch", "here", file)
 
 
+def test_a_stopped_measurement_goes_on_where_it_was(tmp_path: Path) -> None:
+    file, asked = tmp_path / "times.json", []
+    shapes = [SHAPE, LayerShape("conv", ONE, ONE, (0, 0), ONE, True, (8, 8), 8, 8)]
+
+    def measure(model: Any, size: tuple[int, int], runtime: str) -> float:
+        asked.append(model.layer.bias is not None)
+        if len(asked) == 12:
+            raise KeyboardInterrupt
+        return 1.0
+
+    with pytest.raises(KeyboardInterrupt):
+        measured_times(shapes, measure, "pytorch", "here", file)
+    measured_times(shapes, measure, "pytorch", "here", file)
+    assert asked == [False] * 9 + [True] * 3 + [True] * 9
+
+
 def test_layers_are_seen_at_the_size_of_their_input() -> None:
     shapes = layer_shapes(Toy(), (64, 48))
     assert list(shapes) == ["backbone.0", "backbone.2", "classifier"]
