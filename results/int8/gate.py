@@ -1,0 +1,119 @@
+"""Train the networks whose INT8 files failed their gate (results/networks), and make INT8 files of them by several means.
+
+    python results/int8/gate.py ../shared/data/dev/concrete800 --work /somewhere
+
+Each network is trained on crops of 64 px as in that comparison; all but DeepLabV3-ResNet101 lose half of their channels by
+Taylor and are fine-tuned. Checkpoints and reports stay in the folder ``--work``, so it goes on where it was stopped. Writes
+gate_networks.csv and gate_networks.json beside this file.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import prune
+from prune.errors import UserError
+
+NETWORKS = {
+    "hrsegnet_b16": (10, 50),
+    "lraspp_mobilenet_v3_large": (10, 50),
+    "deeplabv3_mobilenet_v3_large": (10, 50),
+    "hrsegnet_b48": (5, 50),
+    "deeplabv3_resnet101": (3, 0),
+}
+"""Epochs of training, and percent of the channels that are removed."""
+WAYS = {"onnx": ("minmax", "auto"), "openvino": ("auto",)}
+"""``auto`` takes the first of the means that passes on training photographs."""
+TRAINED = {
+    "hrsegnet_b16": ("onnx", "openvino"),
+    "lraspp_mobilenet_v3_large": ("onnx", "openvino"),
+    "deeplabv3_mobilenet_v3_large": ("onnx",),
+}
+"""Runtimes with a file by quantization-aware training (qat), which takes the longest by far."""
+SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
+RUNTIMES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+TRAIN = {"crop_size": 64, "batch_size": 4, "lr": 1e-3, "weights": "none", "workers": 0, "cache": True, "patience": 0}
+QAT_EPOCHS = 3
+
+
+def network(name: str, data: str, work: Path) -> Path:
+    """The checkpoint to export, trained where it is missing."""
+    epochs, percent = NETWORKS[name]
+    dense, tuned = work / f"{name}.pth", work / f"{name}_tuned.pth"
+    if not dense.is_file():
+        prune.train(data, model=name, classes="crack", checkpoint=dense, epochs=epochs, **TRAIN)
+    if not percent:
+        return dense
+    if not tuned.is_file():
+        small = prune.prune(dense, data=data, importance="Taylor", ratio=percent, crop_size=64)
+        prune.train(data, start=small, checkpoint=tuned, epochs=epochs, **TRAIN)
+    return tuned
+
+
+def report(name: str, file: Path, runtime: str, way: str, data: str, work: Path, images: int) -> dict[str, Any]:
+    """What one INT8 file loses; a file that fails is not written, but its report is."""
+    path = work / f"{name}_{way}{SUFFIX[runtime]}"
+    said = path.with_name(f"{path.name}.json")
+    how: dict[str, Any] = {"qat_epochs": QAT_EPOCHS} if way == "qat" else {"int8_means": way}
+    if not said.is_file():
+        try:
+            prune.export(file, path, data=data, precision="int8", parity_images=images, **how)
+        except UserError as error:
+            print(error)
+    content: dict[str, Any] = json.loads(said.read_text("utf-8"))
+    return content
+
+
+def row(name: str, runtime: str, way: str, data: str, found: dict[str, Any]) -> dict[str, Any]:
+    """A line of the table; losses in points, negative = gained."""
+    parity, percent = found["parity"], NETWORKS[name][1]
+    before, after = parity["reference"], parity["exported"]
+    taken = found["int8"]["means"]
+    return {
+        "network": name,
+        "channels_removed_percent": percent,
+        "data": Path(data).name,
+        "test_images": parity["images"],
+        "runtime": RUNTIMES[runtime],
+        "means": f"{way}: {taken}" if way == "auto" else way,
+        "agreement_percent": round(100 * parity["agreement"], 3),
+        "miou": round(before["miou"], 4),
+        "crack_lt_iou_4": round(before["crack_lt_iou_4"], 4),
+        "miou_lost_points": round(100 * (before["miou"] - after["miou"]), 2),
+        "crack_lt_iou_4_lost_points": round(100 * (before["crack_lt_iou_4"] - after["crack_lt_iou_4"]), 2),
+        "passed": found["passed"],
+        "mib": round(found["mib"], 2),
+        "seconds": found["seconds"],
+    }
+
+
+def main() -> None:
+    """Make what is missing, and the table of everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=64, help="test images")
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--runtimes", default=",".join(WAYS))
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    rows, last = [], {}
+    for name in given.networks.split(","):
+        file = network(name, given.data, given.work)
+        for runtime in given.runtimes.split(","):
+            for way in (*WAYS[runtime], *(["qat"] if runtime in TRAINED.get(name, ()) else [])):
+                last = report(name, file, runtime, way, given.data, given.work, given.images)
+                rows.append(row(name, runtime, way, given.data, last))
+                print(*rows[-1].values(), flush=True)
+    here, table = Path(__file__).parent, pd.DataFrame(rows)
+    table.to_csv(here / "gate_networks.csv", index=False, lineterminator="\n")
+    facts = {"training": TRAIN | {"epochs": NETWORKS, "qat_epochs": QAT_EPOCHS}, "machine": last["machine"]}
+    content = json.dumps(facts | {"versions": last["versions"], "rows": rows}, indent=1)
+    (here / "gate_networks.json").write_text(content + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
