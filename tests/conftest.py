@@ -44,8 +44,8 @@ TENSORRT = {
 """Operators of our graphs that TensorRT's ONNX parser documents (a part of its list)."""
 
 
-SLOW_NCNN = pytest.param("ncnn", marks=pytest.mark.slow)
-"""The runtime whose converter takes its time."""
+SLOW_RUNTIMES = [pytest.param(name, marks=pytest.mark.slow) for name in ("openvino", "ncnn", "pt2")]
+"""Runtimes whose converters take their time."""
 
 
 class Exports(dict[str, Path]):

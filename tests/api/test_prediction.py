@@ -17,7 +17,7 @@ from prune.api.prediction import Prediction
 from prune.data.labels import CRACK, S2DS, ClassSet
 from prune.inference.predictor import Card, Predictor
 from prune.report.figures import overlay, side_by_side
-from tests.conftest import SLOW_NCNN, Exports, refused
+from tests.conftest import SLOW_RUNTIMES, Exports, refused
 
 RNG = np.random.default_rng(0)
 
@@ -151,7 +151,7 @@ def test_misuse_of_a_prediction_is_named(hand: prune.Model, tmp_path: Path, monk
         found.measure()
 
 
-@pytest.mark.parametrize("runtime", ["pytorch", "onnx", "openvino", SLOW_NCNN, "pt2"])
+@pytest.mark.parametrize("runtime", ["pytorch", "onnx", *SLOW_RUNTIMES])
 def test_every_file_is_loaded_and_sees_the_same(files: Exports, runtime: str) -> None:
     image = RNG.integers(0, 256, (64, 96, 3), dtype=np.uint8)
     model = prune.load(str(files[runtime]), device="cpu", threads=1)

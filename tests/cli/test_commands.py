@@ -45,6 +45,7 @@ def error_of(main: Callable[[list[str]], None], words: list[object], capsys: pyt
     return lines[0]
 
 
+@pytest.mark.slow
 def test_the_whole_journey(data: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "data").mkdir()
     (here / "data/S2DS").symlink_to(data)

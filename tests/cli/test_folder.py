@@ -68,6 +68,7 @@ def contents(folder: str) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["side_by_side", "overlay", "save_mask", "probability"])
 def test_files_order_and_counts_do_not_depend_on_networks_and_threads(
     mode: str, exported: Path, photos: Path, here: Path

@@ -12,7 +12,7 @@ from prune.api.inspect import inspect as read_card
 from prune.cli import inference, inspect
 from prune.cli.verbs import EXTRAS
 from prune.data.labels import CRACK
-from tests.conftest import ROOT, SLOW_NCNN, Exports, refused
+from tests.conftest import ROOT, SLOW_RUNTIMES, Exports, refused
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Exports:
     return Exports(tmp_path_factory.mktemp("files"), CRACK)
 
 
-@pytest.mark.parametrize("runtime", ["pytorch", "onnx", "openvino", SLOW_NCNN, "pt2"])
+@pytest.mark.parametrize("runtime", ["pytorch", "onnx", *SLOW_RUNTIMES])
 def test_the_card_spells_out_what_a_port_needs(
     files: Exports, runtime: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,7 +98,7 @@ def on_an_edge_box(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "box.py", *map(str, words)], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "openvino", SLOW_NCNN])
+@pytest.mark.parametrize("runtime", ["onnx", *SLOW_RUNTIMES[:2]])
 def test_exports_need_no_pytorch(files: Exports, here: Path, runtime: str) -> None:
     done = on_an_edge_box("inspect", files[runtime])
     assert done.returncode == 0, done.stderr

@@ -58,6 +58,7 @@ def test_splits_calibrate_and_compare(network: Network, data: Path, here: Path) 
     assert "trtexec" in result.hint
 
 
+@pytest.mark.slow
 def test_without_data_a_file_is_written_when_that_is_said(network: Network, here: Path) -> None:
     with refused(r"--data: expected labeled photographs to compare the file with .*parity=False.*found none"):
         prune.export(network, "tiny.pt2")
@@ -92,6 +93,7 @@ class Bare(nn.Module):
         return self.last(self.first(image).relu())
 
 
+@pytest.mark.slow
 def test_a_module_of_ones_own(here: Path) -> None:
     module = Bare().eval()
     result = prune.export(module, "own.onnx", classes="crack", parity=False)
@@ -167,6 +169,7 @@ def test_notes_that_are_none_are_named(network: Network, here: Path) -> None:
     assert names(here) == ["notes.json"]
 
 
+@pytest.mark.slow
 def test_a_file_does_not_tell_where_it_was_made(network: Network, here: Path) -> None:
     stored = prune.export(network, "tiny.onnx", parity=False).file.read_bytes()
     assert str(Path(torch.__file__).parent).encode() not in stored and str(here).encode() not in stored

@@ -123,6 +123,7 @@ def test_exporting_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     assert network.model.training and network.auxiliary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnx", "pt2"])
 def test_the_class_map_can_be_made_inside_the_file(trained: Path, tmp_path: Path, runtime: str) -> None:
     network, target = load_checkpoint(trained), ExportTarget(runtime, argmax=True)
@@ -241,6 +242,7 @@ def for_ncnn(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_mistakes_with_ncnn(for_ncnn: Path, here: Path) -> None:
     graph, weights = for_ncnn.read_text().splitlines(keepends=True), for_ncnn.with_suffix(".bin").read_bytes()
     file = here / "b.ncnn.param"

@@ -93,6 +93,7 @@ def test_a_logit_that_is_not_finite_is_no_parity() -> None:
         compare(Drawn(logits_of(label)), Drawn(broken), [sample(label)])
 
 
+@pytest.mark.slow
 def test_an_export_that_cannot_be_judged_fails_and_says_the_way_out(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,6 +41,7 @@ def test_a_disk_without_room_is_named_in_a_line(place: Path, whole: Whole, kind:
     assert run_case(DRAW, kind, 0, whole, place / "material", place / "case")
 
 
+@pytest.mark.slow
 def test_a_broken_promise_is_found(place: Path, whole: Whole, tmp_path: Path) -> None:
     said = {**whole.said, "drawn/train/Images/000.png": "other"}
     changed = Whole(whole.folder, said, whole.seconds, whole.writes, whole.size)

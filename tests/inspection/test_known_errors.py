@@ -75,6 +75,7 @@ def test_errors_survive_json_and_files(tmp_path: Path) -> None:
         store_errors(tmp_path / "net.xml", errors)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_keeps_its_errors_until_it_is_written_again(tmp_path: Path) -> None:
     from prune.models import build_model
     from prune.models.checkpoint import Network, load_checkpoint, save_checkpoint

@@ -195,6 +195,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "nowhere.pth")
 
 
+@pytest.mark.slow
 def test_incomplete_newer_and_misfit_checkpoints_are_refused(tmp_path: Path) -> None:
     file = save_checkpoint(pruned_network(), tmp_path / "a.pth")
     content = torch.load(file, weights_only=True)

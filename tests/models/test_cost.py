@@ -56,6 +56,7 @@ def test_count_of_the_full_network_is_the_published_one() -> None:
     assert macs / 1e9 == pytest.approx(241.9, rel=0.01)
 
 
+@pytest.mark.slow
 def test_half_the_channels_are_a_quarter_of_the_full_network() -> None:
     torch.manual_seed(0)
     model: Any = build_model("deeplabv3_resnet101", 7)

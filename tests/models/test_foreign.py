@@ -167,6 +167,7 @@ def test_one_output_is_no_background_and_crack() -> None:
         network_of_module(Own(classes=1))
 
 
+@pytest.mark.slow
 def test_classes_are_those_named_or_numbered() -> None:
     assert network_of_module(Own()).classes == CRACK
     assert network_of_module(Own(classes=7)).classes == S2DS
@@ -311,6 +312,7 @@ def test_a_partial_names_its_function_and_keywords(tmp_path: Path) -> None:
     assert torch.equal(logits(load_checkpoint(file, factory=partial).model), logits(network.model))
 
 
+@pytest.mark.slow
 def test_a_bare_state_dict_is_read_with_a_factory(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Own(classes=3)

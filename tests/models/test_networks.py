@@ -53,8 +53,8 @@ GENERATOR = torch.Generator().manual_seed(0)
 BATCH = torch.randn(2, 3, 64, 64, generator=GENERATOR), torch.randint(0, 2, (2, 64, 64), generator=GENERATOR)
 ODD = torch.randn(1, 3, 75, 90, generator=GENERATOR)
 ROUND_TO = PruneSettings.round_to
-QUICK = ("deeplabv3_resnet50", "lraspp_mobilenet_v3_large", "attention_unet", "hrsegnet_b16", "unet_efficientnet_lite0")
-"""One network of each kind; the others are wired alike, only deeper or wider, and are tested in the slow run."""
+QUICK = ("lraspp_mobilenet_v3_large", "hrsegnet_b16", "unet_efficientnet_lite0")
+"""Small networks of different kinds; all others are tested in the slow run."""
 NAMES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in ARCHITECTURES]
 described = functools.cache(describe)
 costs = functools.lru_cache(maxsize=4)(count)
@@ -283,11 +283,12 @@ class TestEveryNetwork:
             assert_runtimes_agree(model, name, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["hrsegnet_b16", pytest.param("unet", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hrsegnet_b16", "unet"])
 def test_a_pruned_network_runs_alike_on_other_runtimes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The slow run does this for every network, dense too; here U-Net is a narrow one."""
+    """As for every network above, but quickly: U-Net is a narrow one here."""
     narrow = Architecture(lambda classes, auxiliary: UNet(classes, widths=(16, 32, 64)), "", 64, "backbone")
     monkeypatch.setitem(ARCHITECTURES, "unet", narrow)
     assert_runtimes_agree(pruned_copy(fresh(name), "Magnitude")[0], name, tmp_path)
@@ -304,7 +305,9 @@ def test_an_hrsegnet_in_int8_stays_close(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", [pytest.param("dense", marks=pytest.mark.slow), "pruned"])
-@pytest.mark.parametrize("name", ["hrsegnet_b16", "unet", "lraspp_mobilenet_v3_large"])
+@pytest.mark.parametrize(
+    "name", ["hrsegnet_b16", pytest.param("unet", marks=pytest.mark.slow), "lraspp_mobilenet_v3_large"]
+)
 def test_a_bare_state_dict_is_recognized(name: str, state: str, tmp_path: Path) -> None:
     model = build_model(name, len(CRACK)).eval()
     if state == "pruned":

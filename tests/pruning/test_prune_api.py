@@ -138,6 +138,7 @@ def test_without_data_only_what_needs_none_is_done() -> None:
         prune.prune(network, importance="Random", iterative_steps=2, finetune_epochs_per_step=1, **QUICK)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_network_as_the_same_settings_by_their_long_names(data: Path) -> None:
     short = prune.prune(tiny(), ratio=40, importance="Taylor", data=data, **QUICK)
     long = prune.prune(tiny(), pruning_ratio=40, importance_type="Taylor", data=str(data), **QUICK)

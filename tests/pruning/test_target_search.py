@@ -391,6 +391,7 @@ def test_other_widths_than_searched_with_are_told() -> None:
     assert "layers got other widths than the search counted with, the first: backbone.0 (3, 64) instead of" in note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--target_macs", "40%"], ["--target_params", "1.5M", "--iterative_steps", 2]])
 def test_command_lines_hit_their_target(
     data: Path, here: Path, flags: list[object], capsys: pytest.CaptureFixture[str]

@@ -62,6 +62,7 @@ def test_a_stored_average_goes_on_where_it_stopped() -> None:
     assert second.updates == 4 and all(torch.equal(first.weights[n], second.weights[n]) for n in first.weights)
 
 
+@pytest.mark.slow
 def test_the_averaged_weights_are_validated_and_kept(data: Path, here: Path) -> None:
     settings = {**SMALL, "epochs": 1, "lr": 5e-3, "warmup_epochs": 0}
     plain = prune.train(data, run="plain", **settings)

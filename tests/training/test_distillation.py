@@ -225,6 +225,7 @@ def test_networks_without_a_last_convolution_are_refused() -> None:
         SharedFeatures(nn.Identity(), strided(2), 1.0)
 
 
+@pytest.mark.slow
 def test_a_teacher_changes_what_is_learned_and_one_without_weight_nothing(data: Path, here: Path) -> None:
     settings = {**SMALL, "epochs": 2}
     dense = prune.train(data, **settings)
@@ -239,6 +240,7 @@ def test_a_teacher_changes_what_is_learned_and_one_without_weight_nothing(data: 
     assert all(torch.equal(value, before[name]) for name, value in dense.model.module.state_dict().items())
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_a_teacher_by_its_name(data: Path, here: Path) -> None:
     train(run(data, "dense", epochs=1))
     train(run(data, "small", epochs=1, teacher="dense", distill_temperature=4.0))

@@ -47,6 +47,7 @@ def test_nothing_is_written_or_printed_unless_named(data: Path, here: Path, caps
     assert load_checkpoint(saved).history()[0].startswith(f"train: on {data}, epochs 1")
 
 
+@pytest.mark.slow
 def test_the_named_files_are_written(data: Path, here: Path) -> None:
     result = prune.train(data, checkpoint="models/a.pth", run=Path("runs/a"), **ONE)
     names = {name.split(".out.")[0] for name in files_in(here)}
@@ -59,6 +60,7 @@ def test_the_named_files_are_written(data: Path, here: Path) -> None:
     assert prune.train(data, checkpoint="models/a.pth", force=True, **ONE).checkpoint == Path("models/a.pth")
 
 
+@pytest.mark.slow
 def test_the_weights_of_the_best_epoch_are_kept_in_memory(data: Path, here: Path) -> None:
     settings = {**SMALL, "epochs": 3, "lr": 0.05, "optimizer": "sgd", "monitor": "loss", "warmup_epochs": 0.0}
     memory, file = prune.train(data, **settings), prune.train(data, checkpoint="a.pth", **settings)
@@ -83,6 +85,7 @@ def test_what_is_fine_tuned_stays_as_it_was(data: Path, here: Path, kind: str) -
     assert all(parameter.requires_grad for parameter in tuned.model.module.parameters())
 
 
+@pytest.mark.slow
 def test_opened_splits_are_taken_and_a_tenth_is_held_out(data: Path, here: Path) -> None:
     split = find_split(data / "train", None)
     result = prune.train(split, **ONE)

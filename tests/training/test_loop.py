@@ -177,6 +177,7 @@ def test_every_setting_runs(data: Path, here: Path, flags: dict[str, object]) ->
     assert train(run(data, "a", epochs=1, **flags)).checkpoint.exists()
 
 
+@pytest.mark.slow
 def test_finetuning_keeps_the_pruned_structure_and_can_train_the_heads_only(data: Path, here: Path) -> None:
     train(run(data, "dense", epochs=1))
     for word in ("Magnitude", "Taylor"):

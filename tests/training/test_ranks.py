@@ -47,6 +47,7 @@ def test_the_shares_of_a_batch_are_the_batch_of_one_process() -> None:
             assert joined == drawn[4 * batch : 4 * batch + 4]
 
 
+@pytest.mark.slow
 def test_loss_gradients_and_statistics_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(work, (free_port(), tmp_path), nprocs=2)
     whole = one_step(0, 1)

@@ -103,6 +103,7 @@ def test_resume_refuses_other_settings(data: Path, here: Path) -> None:
         train(run(data, "a", epochs=1, lr=0.1, resume=True))
 
 
+@pytest.mark.slow
 def test_a_name_is_used_twice_only_when_told_to(data: Path, here: Path) -> None:
     model = train(run(data, "a", epochs=1)).checkpoint
     before = model.read_bytes()

@@ -100,6 +100,7 @@ def test_loaded_networks_are_kept_and_bounded(work: Path) -> None:
     assert networks.open("a.pth") is not first
 
 
+@pytest.mark.slow
 def test_the_card(work: Path) -> None:
     networks = Networks(work)
     text = networks.card("areas.pth")
@@ -158,6 +159,7 @@ def test_grad_cam_is_drawn_for_checkpoints_only(desk: Desk, token: str) -> None:
         desk.gradcam(token, "a.onnx", "Crack")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_its_export_agree(desk: Desk, token: str) -> None:
     found = compare(desk, token, ("a.pth", "a.onnx"), Look())
     assert re.match(r"a.pth: \d+ ms · a.onnx: \d+ ms · (100% of the crack|neither finds)", found.sentence)
