@@ -134,6 +134,7 @@ def test_pruning_and_exporting_go_on_with_what_was_trained_on(here: Path, capsys
     assert "2 images in mine/test" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_training_on_the_default_data_is_recorded(here: Path) -> None:
     make_data(Path("data/S2DS"), (4, 2, 1), 64)
     train.main([*TINY, "--weights", "none", "--epochs", "1"])

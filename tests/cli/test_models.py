@@ -36,6 +36,7 @@ def test_the_list_for_programs_has_plain_values(capsys: pytest.CaptureFixture[st
     )
 
 
+@pytest.mark.slow
 def test_the_command_prints_nothing_but_the_list_for_programs(tmp_path: Path) -> None:
     finished = command("-m prune", "models", "unet", "--json", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr

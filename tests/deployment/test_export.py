@@ -116,6 +116,7 @@ def test_every_runtime_gives_what_the_network_gives(
     assert (found == expected).mean() >= {"fp32": 0.999, "bf16": 0.98, "fp16": 0.99, "int8": 0.9}[precision]
 
 
+@pytest.mark.slow
 def test_exporting_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = Network(build_model("deeplabv3_tiny", 7).train(), "deeplabv3_tiny")

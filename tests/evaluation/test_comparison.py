@@ -133,7 +133,9 @@ def test_what_must_not_be_mixed_is_refused(evaluations: Path, capsys: pytest.Cap
     good["version"] = 1
     assert "expected format version 2, found 1" in error({}, "summary")
     Path("other.json").write_text("[]")
-    assert "other.json: expected a table as its content, found a list" in error_of(compare.main, ["right", "other.json"], capsys)
+    assert "other.json: expected a table as its content, found a list" in error_of(
+        compare.main, ["right", "other.json"], capsys
+    )
     Path("other.json").write_text("{")
     assert "other.json: expected the JSON of an evaluation" in error_of(compare.main, ["right", "other.json"], capsys)
     assert "evaluation nothing not found" in error_of(compare.main, ["right", "nothing"], capsys)

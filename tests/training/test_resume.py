@@ -84,6 +84,7 @@ def test_a_killed_run_resumes_to_the_same_history(data: Path, here: Path) -> Non
     assert history("killed") == history("whole")
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_it_kept_its_first_epoch_can_be_resumed(data: Path, here: Path) -> None:
     train(run(data, "whole", epochs=1))
     train(run(data, "a", epochs=1))
