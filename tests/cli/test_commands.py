@@ -28,6 +28,10 @@ RNG = np.random.default_rng(0)
 QUICK = ["--latency_repeats", "0"]
 
 
+SHORT = ("--finetune_epochs", "1", "--crop_size", "64", "--batch_size", "4", "--workers", "0")
+"""Flags of a study that takes seconds."""
+
+
 def tiny_model(name: str = "tiny", classes: ClassSet = S2DS) -> Path:
     torch.manual_seed(0)
     network = Network(build_model("deeplabv3_tiny", len(classes)), "deeplabv3_tiny", classes)
@@ -380,18 +384,7 @@ def test_study_tabulates_every_criterion_and_goes_on_where_it_stopped(
         "--epochs",
         "1",
     ]
-    words += [
-        "--finetune_epochs",
-        "1",
-        "--crop_size",
-        "64",
-        "--batch_size",
-        "4",
-        "--workers",
-        "0",
-        "--latency_size",
-        "64",
-    ]
+    words += [*SHORT, "--latency_size", "64"]
     words += ["--latency_repeats", "1", "--figures", "2"]
     study.main(words)
     table = json.loads(Path("results/studies/s/table.json").read_text())
@@ -427,18 +420,7 @@ def test_a_study_of_a_checkpoint_trains_no_dense_network(
 
     tiny_model("mine", CRACK)
     words = [str(data), "s", "--dense", "mine", "--criteria", "L1", "--controls", "False", "--figures", "0"]
-    words += [
-        "--finetune_epochs",
-        "1",
-        "--crop_size",
-        "64",
-        "--batch_size",
-        "4",
-        "--workers",
-        "0",
-        "--classes",
-        "crack",
-    ]
+    words += [*SHORT, "--classes", "crack"]
     words += ["--latency_size", "64", "--latency_repeats", "1", "--jobs", "1"]
     study.main(words)
     facts = json.loads(Path("results/studies/s/study.json").read_text())
