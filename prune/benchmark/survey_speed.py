@@ -35,10 +35,9 @@ MAP_WIDTH, MAP_HEIGHTS, MAP_BOUND = 4096, (4096, 16384), 0.1
 WALL = 1024
 """px: side of the drawing that the large photograph repeats."""
 PEAK = """
-import resource, sys
+from prune.benchmark.memory import peak_mib
 {work}
-unit = 2**30 if sys.platform == "darwin" else 2**20
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+print(peak_mib() / 1024)
 """
 ALONE = """
 from pathlib import Path

@@ -163,6 +163,7 @@ def test_every_file_is_loaded_and_sees_the_same(files: Exports, runtime: str) ->
     assert "unet" in page and "Efflorescence" in page and runtime in page and runtime in str(model)
 
 
+@pytest.mark.slow
 def test_class_ids_have_no_probability(files: Exports) -> None:
     found = prune.load(files["ids"]).predict(line())
     assert found.class_map.shape == (40, 100)

@@ -67,6 +67,7 @@ def test_the_steps_of_the_card_give_the_class_map(files: Exports) -> None:
     assert np.array_equal(logits.argmax(1)[0], load(files["onnx"]).predict(image).class_map)
 
 
+@pytest.mark.slow
 def test_class_ids_and_fixed_sizes_are_said(files: Exports) -> None:
     text = str(read_card(files["ids"]))
     assert 'input          "image": float32 (1, 3, 64, 96), NCHW' in text

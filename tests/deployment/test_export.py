@@ -67,17 +67,16 @@ def photo(height: int = 70, width: int = 101) -> np.ndarray:
     return RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+NO_BF16 = pytest.mark.skipif(not has_openvino_bf16(), reason="this CPU has no bfloat16")
 CASES = [
     ("onnx", "fp32", None),
     ("onnx", "int8", FIXED),
-    ("openvino", "fp16", FIXED),
-    pytest.param(
-        "openvino", "bf16", None, marks=pytest.mark.skipif(not has_openvino_bf16(), reason="this CPU has no bfloat16")
-    ),
+    pytest.param("openvino", "fp16", FIXED, marks=pytest.mark.slow),
+    pytest.param("openvino", "bf16", None, marks=[NO_BF16, pytest.mark.slow]),
     ("openvino", "int8", None),
-    ("ncnn", "fp32", None),
+    pytest.param("ncnn", "fp32", None, marks=pytest.mark.slow),
     pytest.param("ncnn", "fp16", FIXED, marks=pytest.mark.slow),
-    ("pt2", "fp32", None),
+    pytest.param("pt2", "fp32", None, marks=pytest.mark.slow),
 ]
 
 
@@ -185,6 +184,7 @@ def rows_loss() -> float:
     return json.loads(Path("results/metrics/tiny.json").read_text())["summary"]["loss"]
 
 
+@pytest.mark.slow
 def test_a_file_that_fails_the_gate_does_not_get_its_name(
     trained: Path, data: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -154,6 +154,7 @@ def test_other_photographs_are_other_data(here: Path, capsys: pytest.CaptureFixt
     assert "expected the data fingerprint of a.json" in error_of(compare.main, ["a.json", "b.json"], capsys)
 
 
+@pytest.mark.slow
 def test_several_checkpoints_are_tested_and_compared_at_once(
     data: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,7 @@ def test_files_are_written_where_they_are_named(data: Path, tmp_path: Path) -> N
     assert str(named).endswith(f"report   {tmp_path}/a.json\nlayers   {tmp_path}/a.csv")
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_leaves_everything_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,6 +127,7 @@ def test_misuse_is_named(data: Path, here: Path) -> None:
         prune.train(data, start=first.model, classes="s2ds", **ONE)
 
 
+@pytest.mark.slow
 def test_labels_that_are_all_ignored_are_named(tmp_path: Path) -> None:
     empty = make_data(tmp_path / "empty")
     for file in empty.rglob("Labels_grayscale/*.png"):
