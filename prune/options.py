@@ -41,6 +41,8 @@ METAVARS = {
 """What help calls the values of fields, where neither ``option`` says it nor the name ends in ``_dir`` or ``_name``."""
 PROTOCOLS = ("plain", "s2ds")
 AUGMENTATIONS = ("full", "flips", "none")
+SURFACES = ("concrete", "asphalt", "mixed")
+"""What damage can be drawn on; ``mixed``: one or the other, evenly."""
 WEIGHTS = ("auto", "coco", "imagenet", "package", "none")
 LOSSES = ("ce", "bce", "focal", "dice", "ce_dice", "bce_dice", "focal_dice")
 AMPS = ("auto", "off", "bf16", "fp16")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from prune.cli.verbs import call
 from prune.errors import UserError
-from prune.options import check, option
+from prune.options import SURFACES, check, option
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class SynthesizeOptions:
     images: int = option(60, "total number of images in all splits")
     size: int = option(192, "side of the square images in px")
     seed: int = option(0, "random seed; the same seed gives the same bytes", low=0)
+    surface: str = option("concrete", "what the damage is on; asphalt has cracks only", choices=SURFACES)
     force: bool = option(False, "overwrite an earlier set")
 
     def __post_init__(self) -> None:
@@ -29,7 +30,12 @@ def run(options: SynthesizeOptions) -> None:
     from prune.api.synthesize import synthesize
 
     result = synthesize(
-        str(options.output), images=options.images, size=options.size, seed=options.seed, force=options.force
+        str(options.output),
+        images=options.images,
+        size=options.size,
+        seed=options.seed,
+        surface=options.surface,
+        force=options.force,
     )
     print(result)
 

@@ -40,7 +40,7 @@ NORMS: dict[str, dict[str, Any]] = {
     "L2": {"importance_type": "Magnitude", "p_value": 2},
 }
 """Criteria with a name of their own in tables; any other name is an ``importance_type``."""
-SYNTHESIZE = ("images", "size", "seed")
+SYNTHESIZE = ("images", "size", "seed", "surface")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Plan:
         dataset: Layout of the data, see ``prune.data.settings.DATASETS``.
         mask_threshold: Gray levels of a mask above this are crack.
         classes: What to learn; auto: what the labels hold.
-        synthesize: Images and size of drawn photographs that are put into ``data`` when it does not exist.
+        synthesize: Images, size, seed and surface of drawn photographs that are put into ``data`` when it does not exist.
         networks: Names of networks, each trained for every seed, or tables with ``model`` and options of training that
             differ for this one, and ``finetune``, a table of those of its fine-tuning.
         dense: Checkpoint to prune, instead of training one; it says which network it is.
@@ -92,7 +92,7 @@ class Plan:
     dataset: str = "auto"
     mask_threshold: int = 127
     classes: str = "auto"
-    synthesize: Mapping[str, int] = field(default_factory=dict)
+    synthesize: Mapping[str, Any] = field(default_factory=dict)
     networks: Sequence[str | Mapping[str, Any]] = (DEFAULT_MODEL,)
     dense: str | None = None
     criteria: Sequence[str | Mapping[str, Any]] = ("L1", "L2", "Taylor", "Random")

@@ -162,10 +162,10 @@ def _with_data(plan: Plan) -> Plan:
     if plan.synthesize and not data.exists():
         from prune.synthetic import synthesize
 
-        wanted = {"images": 60, "size": 192, "seed": 0, **plan.synthesize}
+        wanted: dict[str, Any] = {"images": 60, "size": 192, "seed": 0, **plan.synthesize}
         with locked(data, wait=True):
             if not data.exists():
-                say("data", synthesize(data, wanted["images"], wanted["size"], wanted["seed"]))
+                say("data", synthesize(data, **wanted))
     from prune.models import architecture
 
     changes: dict[str, Any] = {"data": str(data.absolute())}

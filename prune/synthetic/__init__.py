@@ -14,7 +14,7 @@ from prune.data.labels import S2DS
 from prune.errors import UserError
 from prune.files import visible, write_bytes
 from prune.progress import progress
-from prune.synthetic.scene import Scene, draw_scene
+from prune.synthetic.scene import Scene, draw_scene, require_surface
 
 __all__ = ["Scene", "Summary", "draw_scene", "split_counts", "synthesize", "unfinished"]
 
@@ -107,7 +107,9 @@ def _write(scene: Scene, folder: Path, stem: str, force: bool) -> None:
         write_bytes(path, content)
 
 
-def synthesize(out: Path, images: int, size: int, seed: int, *, force: bool = False) -> Summary:
+def synthesize(
+    out: Path, images: int, size: int, seed: int, *, surface: str = "concrete", force: bool = False
+) -> Summary:
     """Draw ``{train,val,test}/{Images,Labels_grayscale,Labels_RGB}/NNN.png`` under ``out``.
 
     Every image depends on the seed and its number alone; the same seed gives the same bytes under the same versions of
@@ -118,11 +120,14 @@ def synthesize(out: Path, images: int, size: int, seed: int, *, force: bool = Fa
         images: Number of images over all splits, at least 3.
         size: Side of the square images in px, at least 64.
         seed: Seed of everything random, at least 0.
+        surface: See ``draw_scene``.
         force: Replace the files of an earlier set; files that the new set does not replace are still refused.
 
     Raises:
-        UserError: for too few or too small images, a negative seed, or a folder that already holds other files.
+        UserError: for too few or too small images, a negative seed, another surface, or a folder that already holds
+            other files.
     """
+    require_surface(surface)
     if images < 3:
         raise UserError(f"--images: expected at least 3, one per split, found {images}")
     if size < SMALLEST:
@@ -134,7 +139,7 @@ def synthesize(out: Path, images: int, size: int, seed: int, *, force: bool = Fa
     _refuse_to_mix(out, names, force)
     pixels = np.zeros(len(S2DS), dtype=np.int64)
     for number, name in enumerate(progress(names, "drawing")):
-        scene = draw_scene(size, np.random.default_rng([seed, number]))
+        scene = draw_scene(size, np.random.default_rng([seed, number]), surface)
         _write(scene, out / name, _stem(number), force)
         pixels += np.bincount(scene.label.ravel(), minlength=len(S2DS))
     return Summary(out, counts, pixels)

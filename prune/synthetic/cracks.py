@@ -28,7 +28,7 @@ def _wander(rng: Rng, start: Points, heading: float, length: float, step: float)
     return start + np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
 
 
-def _widths(rng: Rng, count: int, widest: float, tapered: bool) -> NDArray[np.float64]:
+def widths_along(rng: Rng, count: int, widest: float, tapered: bool) -> NDArray[np.float64]:
     """Width in px along a course: irregular, closing toward its tip (a branch) or toward both ends a little."""
     along = np.linspace(0, 1, count)
     profile = np.sqrt(1 - 0.97 * along) if tapered else 0.5 + 0.5 * np.sin(np.pi * (0.12 + 0.76 * along))
@@ -45,11 +45,13 @@ def _branches(rng: Rng, stem: Stroke, size: int, step: float, count: int) -> lis
         ahead = course[at + 1] - course[at]
         turned = np.arctan2(ahead[1], ahead[0]) + rng.choice([-1, 1]) * rng.uniform(0.4, 1.1)
         branch = _wander(rng, course[at], turned, size * rng.uniform(0.1, 0.42), step)
-        grown.append((branch, _widths(rng, len(branch), max(0.7, widths[at] * rng.uniform(0.4, 0.75)), tapered=True)))
+        grown.append(
+            (branch, widths_along(rng, len(branch), max(0.7, widths[at] * rng.uniform(0.4, 0.75)), tapered=True))
+        )
     return grown
 
 
-def _strokes(rng: Rng, size: int, widest: float) -> list[Stroke]:
+def branching(rng: Rng, size: int, widest: float) -> list[Stroke]:
     """One crack that enters at a border, with its branches and theirs."""
     along = rng.uniform(0.15, 0.85) * size
     side = int(rng.integers(4))
@@ -57,13 +59,13 @@ def _strokes(rng: Rng, size: int, widest: float) -> list[Stroke]:
     heading = [np.pi / 2, np.pi, -np.pi / 2, 0.0][side] + rng.normal(0, 0.35)
     step = max(1.3, size / 130)
     course = _wander(rng, start, heading, size * rng.uniform(0.75, 1.35), step)
-    stem = (course, _widths(rng, len(course), widest, tapered=bool(rng.random() < 0.4)))
+    stem = (course, widths_along(rng, len(course), widest, tapered=bool(rng.random() < 0.4)))
     first = _branches(rng, stem, size, step, int(rng.integers(0, 5)))
     second = [twig for branch in first for twig in _branches(rng, branch, size // 2, step, int(rng.integers(0, 2)))]
     return [stem, *first, *second]
 
 
-def _coverage(strokes: list[Stroke], size: int) -> Field:
+def open_share(strokes: list[Stroke], size: int) -> Field:
     """Share of every pixel that is open, float32 (S, S) in 0…1."""
     k = 4 if size < 400 else 2  # drawn larger and averaged down, so that widths below a pixel are true
     layer = Image.new("L", (size * k, size * k), 0)
@@ -83,7 +85,7 @@ def crack(wall: Wall) -> None:
     rng, size = wall.rng, wall.side
     narrow, wide = max(1.0, size / 300), max(3.0, size / 100)
     widest = narrow + (wide - narrow) * rng.random() ** 1.3
-    coverage = _coverage(_strokes(rng, size, widest), size)
+    coverage = open_share(branching(rng, size, widest), size)
     near = smooth(coverage, widest * 0.8)
     if rng.random() < 0.5:  # edges that broke away show lighter concrete
         chips = np.clip(3 * near, 0, 1) * (wall.noise(0.9, wall.shape) > 0.7)

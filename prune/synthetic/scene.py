@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from prune.errors import UserError
+from prune.options import SURFACES
+from prune.synthetic.asphalt import asphalt, lettering, marking, oil, patch, pavement_crack, track, twigs
 from prune.synthetic.concrete import concrete
 from prune.synthetic.cracks import crack
 from prune.synthetic.light import illuminate, photograph
@@ -41,6 +44,8 @@ CRACK_PROBABILITY = 0.85
 SECOND_PROBABILITY = 0.4
 """How often what appears does so twice."""
 DISTRACTORS = ((joint, 0.3), (anchors, 0.25), (water_stain, 0.35), (pencil, 0.35))
+ON_PAVEMENT = ((patch, 0.25), (track, 0.4), (oil, 0.35), (marking, 0.25), (lettering, 0.2))
+PLANT_PROBABILITY, TWIG_PROBABILITY = 0.15, 0.3
 
 
 def _free_place(wall: Wall, radius: float) -> Center:
@@ -60,28 +65,59 @@ def _paint(wall: Wall, subjects: tuple[Subject, ...]) -> None:
                 subject.paint(wall, _free_place(wall, radius), radius)
 
 
-def draw_scene(size: int, rng: Rng) -> Scene:
-    """Draw one square photograph of a damaged concrete wall, ``size`` px wide, with its label.
+def require_surface(surface: object) -> None:
+    """Raise ``UserError`` for a surface that cannot be drawn."""
+    if surface not in SURFACES:
+        raise UserError(f"--surface: expected one of {', '.join(SURFACES)}, found {surface!r}")
 
-    Joints, anchor holes, damp patches, pencil marks and shadows appear too and are labeled as background. What is drawn
-    later hides what was drawn earlier, in the photograph and in the label alike.
+
+def draw_scene(size: int, rng: Rng, surface: str = "concrete") -> Scene:
+    """Draw one square photograph of damaged concrete or asphalt, ``size`` px wide, with its label.
+
+    On concrete joints, anchor holes, damp patches, pencil marks and shadows appear too and are labeled as background, on
+    asphalt worn markings and letters, oil, patches with their seams, tracks and twigs. What is drawn later hides what was drawn
+    earlier, in the photograph and in the label alike.
 
     Args:
-        size: Side of the image in px, at least 64; everything on the wall scales with it.
+        size: Side of the image in px, at least 64; everything on the surface scales with it.
         rng: Source of everything random; the same state draws the same picture.
+        surface: ``concrete`` with all seven classes, ``asphalt`` with cracks and vegetation, or ``mixed``.
+
+    Raises:
+        UserError: for another surface.
     """
+    require_surface(surface)
+    if surface == "mixed":
+        surface = SURFACES[int(rng.integers(2))]
     wall = Wall.blank(rng, size)
+    draw = _concrete if surface == "concrete" else _asphalt
+    draw(wall)
+    return Scene(photograph(rng, illuminate(wall)), wall.label)
+
+
+def _asphalt(wall: Wall) -> None:
+    asphalt(wall)
+    for distract, probability in ON_PAVEMENT:
+        if wall.rng.random() < probability:
+            distract(wall)
+    if wall.rng.random() < CRACK_PROBABILITY:
+        pavement_crack(wall)
+    if wall.rng.random() < TWIG_PROBABILITY:
+        twigs(wall)
+    _paint(wall, (Subject(vegetation, PLANT_PROBABILITY, (0.06, 0.12)),))
+
+
+def _concrete(wall: Wall) -> None:
     concrete(wall)
     for distract, probability in DISTRACTORS:
-        if rng.random() < probability:
+        if wall.rng.random() < probability:
             distract(wall)
     _paint(wall, STAINS)
-    through = rng.random() < 0.35  # a crack that opened after the cover had spalled runs through the crater
+    through = wall.rng.random() < 0.35  # a crack that opened after the cover had spalled runs through the crater
     if through:
         _paint(wall, SPALLS)
-    if rng.random() < CRACK_PROBABILITY:
+    if wall.rng.random() < CRACK_PROBABILITY:
         crack(wall)
     if not through:
         _paint(wall, SPALLS)
     _paint(wall, IN_FRONT)
-    return Scene(photograph(rng, illuminate(wall)), wall.label)

@@ -9,10 +9,12 @@ from scipy import ndimage
 from prune.data.find_split import SPLITS
 from prune.data.labels import S2DS
 from prune.errors import UserError
+from prune.options import SURFACES
 from prune.synthetic import Scene, draw_scene, split_counts, synthesize
 from tests.conftest import refused
 
 KINDS = ("Images", "Labels_grayscale", "Labels_RGB")
+CRACK_ID = S2DS.classes.index("Crack")
 AREAL = ("Control Point", "Vegetation", "Efflorescence", "Corrosion", "Spalling")
 
 
@@ -150,3 +152,42 @@ def test_force_leaves_files_of_others_alone(tmp_path: Path) -> None:
     with refused(r"photo\.png does not belong to the new set"):
         synthesize(tmp_path, 3, 64, 0, force=True)
     assert content(tmp_path) == {"val/Images/photo.png": b"precious"}
+
+
+@pytest.fixture(scope="module")
+def roads() -> list[Scene]:
+    return [draw_scene(128, np.random.default_rng([1, number]), "asphalt") for number in range(20)]
+
+
+def test_pavement_has_cracks_and_plants_only(roads: list[Scene]) -> None:
+    names = {S2DS.classes[number] for scene in roads for number in np.unique(scene.label)}
+    assert names == {"Background", "Vegetation", "Crack"}
+    share = np.array([(scene.label == CRACK_ID).mean() for scene in roads])
+    assert 0.6 <= (share > 0).mean() < 1 and 0.004 < share[share > 0].mean() < 0.05
+
+
+def test_cracks_of_pavement_are_darker_but_less_so_than_in_concrete(roads: list[Scene], scenes: list[Scene]) -> None:
+    def contrast(drawn: list[Scene]) -> float:
+        ratios = []
+        for scene in drawn:
+            gray, crack = scene.image.mean(axis=2), scene.label == CRACK_ID
+            near = ndimage.binary_dilation(crack, iterations=6) & ~ndimage.binary_dilation(crack, iterations=2)
+            if crack.sum() > 20:
+                ratios.append(gray[crack].mean() / gray[near & (scene.label == 0)].mean())
+        return float(np.median(ratios))
+
+    assert contrast(scenes) < contrast(roads) < 0.9
+
+
+def test_a_mixed_set_has_both_surfaces_and_the_default_is_concrete() -> None:
+    drawn = [[draw_scene(64, np.random.default_rng([2, n]), kind).label.max() for n in range(12)] for kind in SURFACES]
+    concrete, asphalt, mixed = (np.array(labels) for labels in drawn)
+    assert len(mixed) == 12 and not (mixed == concrete).all() and not (mixed == asphalt).all()
+    first, second = (draw_scene(64, np.random.default_rng(4), *more).image for more in ((), ("concrete",)))
+    assert np.array_equal(first, second)
+
+
+def test_another_surface_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with refused("--surface: expected one of concrete, asphalt, mixed, found 'ice'"):
+        synthesize(tmp_path / "a", 3, 64, 0, surface="ice")
+    assert not (tmp_path / "a").exists()
