@@ -71,7 +71,9 @@ def _painted(wall: Wall, inside: Field) -> None:
     wear = wall.noise(0.9, wall.shape) + 0.8 * wall.noise(1.8, wall.shape)
     worn = np.clip(1.5 * (rng.uniform(-0.8, 1.5) - wear), 0, 1)
     color = rgb(0.85, 0.84, 0.8) if rng.random() < 0.75 else rgb(0.8, 0.62, 0.2)
-    wall.paint(color * np.float32(rng.uniform(0.7, 1)), (np.float32(rng.uniform(0.5, 0.95)) * inside * worn).astype(np.float32))
+    wall.paint(
+        color * np.float32(rng.uniform(0.7, 1)), (np.float32(rng.uniform(0.5, 0.95)) * inside * worn).astype(np.float32)
+    )
 
 
 def oil(wall: Wall) -> None:
