@@ -77,6 +77,7 @@ def run(options: SurveyOptions) -> None:
     from prune.api.load import load
     from prune.api.survey import survey
     from prune.cli.inference import network_file
+    from prune.inspection.wording import counted
 
     model = load(network_file(options.model), classes=options.classes, factory=options.factory, threads=options.threads)
     result = survey(
@@ -91,9 +92,11 @@ def run(options: SurveyOptions) -> None:
     )
     print(result)
     if result.broken:
-        total = len(result.photos) + len(result.broken)
         causes = "; ".join(one.cause for one in result.broken)
-        raise PartlyDone(f"{len(result.broken)} of {total} photographs could not be surveyed: {causes}")
+        raise PartlyDone(
+            f"{counted(len(result.broken), 'file')} could not be surveyed, or only in part, "
+            f"beside {counted(len(result.photos), 'photograph')} that could: {causes}"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -26,6 +26,8 @@ LINKED = 0.2
 """Two cracks are one when this share of the shorter one lies beside the other."""
 SURE = 2.0
 """A difference is called growth from this many standard errors on."""
+SIGMA = 1.4826
+"""Standard deviation of a normal distribution whose median absolute deviation is 1."""
 ENDS = 2.0
 """px: standard error of where the two ends of a crack lie, beside what the network misses (docs/measuring.md)."""
 NEW, KNOWN, GONE = (213, 94, 0), (0, 114, 178), (240, 228, 66)
@@ -128,11 +130,10 @@ def compare_cracks(
     """Match the cracks of two photographs of the same place and measure their growth.
 
     Center lines of the later photograph are laid over the earlier one. Cracks that run beside each other are one; several
-    may have grown together. Lengths of
-    the later photograph are multiplied by how long its pixels are there along the line, widths by how long they are across.
+    may have grown together. Lengths of the later photograph are multiplied by how long its pixels are there along the line, widths by how long they are across.
 
-    The standard error of a difference of lengths combines the typical relative error of each (``errors``), the ends
-    (``ENDS``), and how well the photographs fit; that of widths the spread of the network for that width, twice. A bias is
+    The standard error of a difference of lengths combines the relative error of each (``SIGMA`` times the median of
+    ``errors``), the ends (``ENDS``), and how well the photographs fit; that of widths the spread of the network for that width, twice. A bias is
     the same at both dates and drops out.
 
     Args:
@@ -219,7 +220,7 @@ def _growth(
     widths = _mean(first[1], first[0]), _mean(second[1], second[0])
     length_error, width_error = None, None
     if errors is not None and errors.length.typical is not None:
-        share = errors.length.typical
+        share = SIGMA * errors.length.typical
         # How far the whole picture may be stretched: its features miss by rms, over its extent.
         stretch = registration.rms_px / (min(registration.before) * math.sqrt(registration.matches)) * lengths[1]
         length_error = math.hypot(share * lengths[0], share * lengths[1], ENDS, stretch)

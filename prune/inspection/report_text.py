@@ -54,7 +54,8 @@ def warnings(found: Findings) -> list[str]:
     """What a reader must know before the first number, as sentences."""
     about, count, told = found.about, len(found.photos), []
     if found.broken:
-        told.append(f"{counted(len(found.broken), 'file')} could not be surveyed: see the list below the photographs.")
+        files = counted(len(found.broken), "file")
+        told.append(f"{files} could not be surveyed, or only in part: see the list below the photographs.")
     if not found.scaled:
         told.append("No scale is known, so lengths and widths are in pixels.")
     elif found.unscaled:
