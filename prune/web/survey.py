@@ -96,7 +96,7 @@ class Surveys:
         finally:
             shutil.rmtree(folder / "photographs", ignore_errors=True)
         first = str(result).splitlines()[0]
-        broken = f"; {len(result.broken)} could not be read" if result.broken else ""
+        broken = f"; {len(result.broken)} could not be read, see the report" if result.broken else ""
         return PageSurvey(str(folder / "survey/report.html"), str(packed), f"{first}{broken}")
 
     def _folder(self) -> Path:

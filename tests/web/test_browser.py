@@ -2,6 +2,7 @@
 
 import shutil
 import struct
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -316,3 +317,31 @@ def test_the_keyboard_reaches_every_part(page: Any) -> None:
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.closest('[id]:not([id^=component]):not(input)')?.id || ''"))
     assert {"photo", "network", "threshold", "classes", "opacity", "palette"} <= reached
+
+
+@pytest.mark.slow
+def test_a_zip_file_becomes_a_report_that_opens(page: Any, browser: Any, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photographs.zip", "w") as packed:
+        packed.write(EXAMPLE, "wall/branches.jpg")
+        packed.writestr("wall/broken.jpg", b"no photograph")
+    tab(page, "Survey")
+    page.locator("#survey_files input[type=file]").set_input_files(str(tmp_path / "photographs.zip"))
+    page.get_by_text("photographs.zip").wait_for()
+    page.locator("#make_survey").click()
+    says(page, "#survey_status", "1 photograph, 1 with cracks")
+    says(page, "#survey_status", "1 could not be read, see the report")
+    page.screenshot(path=tmp_path / "survey.png", full_page=True)
+    with page.expect_download() as report:
+        page.locator("#survey_report").click()
+    report.value.save_as(tmp_path / "report.html")
+    with page.expect_download() as everything:
+        page.locator("#survey_all").click()
+    everything.value.save_as(tmp_path / "all.zip")
+    names = zipfile.ZipFile(tmp_path / "all.zip").namelist()
+    assert {"survey.xlsx", "cracks.csv", "report.html"} <= {name.rpartition("/")[2] for name in names}
+    opened = browser.new_page()
+    opened.goto((tmp_path / "report.html").as_uri())
+    for text in ("wall/branches", "wall/broken.jpg"):
+        sync_api.expect(opened.locator("body")).to_contain_text(text)
+    assert opened.locator("img").first.evaluate("picture => picture.naturalWidth") > 0
+    opened.close()
