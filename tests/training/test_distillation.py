@@ -16,7 +16,6 @@ from prune.data.preprocessing import Preprocessing
 from prune.models import build_model
 from prune.models.checkpoint import Network, load_checkpoint
 from prune.models.torch_file import read_torch
-from prune.training import loop as fit
 from prune.training.distillation import (
     PARTS,
     Distillation,
@@ -175,24 +174,15 @@ def test_the_projection_learns_with_the_student_and_starts_from_the_seed() -> No
 
 @pytest.mark.slow
 def test_a_projection_is_kept_for_resuming_and_never_in_the_checkpoint(
-    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, here: Path, stop_in_epoch: Callable[[int], None]
 ) -> None:
     teacher = Network(build_model("hrsegnet_b32", 7), "hrsegnet_b32", S2DS)
     settings = {**SMALL, "epochs": 3, "ema": 0.9, "sparsity": 1e-4, "teacher": teacher}
     settings |= {"distill_loss": "kl+cwd", "distill_features": 2.0}
     whole = prune.train(data, run="whole", **settings)
-    real, calls = fit.train_one_epoch, []
-
-    def interrupted(*arguments: object) -> float:
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(fit, "train_one_epoch", interrupted)
+    stop_in_epoch(3)
     with pytest.raises(KeyboardInterrupt):
         prune.train(data, run="part", **settings)
-    monkeypatch.setattr(fit, "train_one_epoch", real)
     resumed = prune.train(data, run="part", teacher=teacher, resume=True)
     assert resumed.history == whole.history
     last = [read_torch(Path(name) / "last.pth") for name in ("whole", "part")]

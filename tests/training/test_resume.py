@@ -20,43 +20,15 @@ from prune.cli.verbs import parse
 from prune.files import locked
 from prune.models.checkpoint import load_checkpoint
 from prune.models.torch_file import read_torch, write_torch
-from prune.training import loop as fit
 from tests.conftest import ROOT, TINY, command, refused
 from tests.training.test_loop import SMALL, history, run
 
 
-@pytest.fixture
-def stop_in_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Ctrl-C in the epoch of that number, counted from the next one; 0 = never again."""
-    real, left = fit.train_one_epoch, [0]
-
-    def interrupted(*arguments: object) -> float:
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        return real(*arguments)  # type: ignore[arg-type]
-
-    def stop(number: int) -> None:
-        left[0] = number
-
-    monkeypatch.setattr(fit, "train_one_epoch", interrupted)
-    return stop
-
-
-def test_resumed_equals_uninterrupted(data: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_equals_uninterrupted(data: Path, here: Path, stop_in_epoch: Callable[[int], None]) -> None:
     train(run(data, "whole", epochs=4))
-    real, calls = fit.train_one_epoch, []
-
-    def interrupted(*arguments: object) -> float:
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(fit, "train_one_epoch", interrupted)
+    stop_in_epoch(3)
     with pytest.raises(KeyboardInterrupt, match="after 2 complete epochs, kept in results/runs/part/last.pth"):
         train(run(data, "part", epochs=4))
-    monkeypatch.setattr(fit, "train_one_epoch", real)
     train(run(data, "part", epochs=4, resume=True))
     assert history("part") == history("whole")
     states = [load_checkpoint(Path(f"results/models/{n}.pth")).model.state_dict() for n in ("part", "whole")]
@@ -128,19 +100,13 @@ def test_a_name_is_used_twice_only_when_told_to(data: Path, here: Path) -> None:
 
 @pytest.mark.slow
 def test_a_forced_run_that_is_interrupted_does_not_resume_the_one_it_replaced(
-    data: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, here: Path, stop_in_epoch: Callable[[int], None]
 ) -> None:
     train(run(data, "a", epochs=2))
-    real = fit.train_one_epoch
-
-    def interrupted(*arguments: object) -> float:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(fit, "train_one_epoch", interrupted)
+    stop_in_epoch(1)
     with pytest.raises(KeyboardInterrupt, match="interrupted in the first epoch"):
         train(run(data, "a", epochs=3, force=True))
     assert {file.name.split(".")[0] for file in Path("results/runs/a").iterdir()} == {"config", "events"}
-    monkeypatch.setattr(fit, "train_one_epoch", real)
     assert train(run(data, "a", epochs=3, force=True, resume=True)).progress.epoch == 3
 
 
