@@ -49,13 +49,23 @@ def style(cells: Sequence[Cell]) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def pareto_charts(cells: Sequence[Cell], folder: Path, *, title: str) -> list[Path]:
-    """One chart per cost (latency on every runtime, MACs, size): crack ltIoU@4 and mIoU with intervals, and the front."""
-    files = []
+    """One chart per cost (latency on every runtime, MACs, size): crack ltIoU@4 and mIoU with intervals, and the front.
+
+    How much was removed stands at every point, or once in the title where it is the same for all.
+    """
+    files, level = [], _common_level(cells)
+    title += f", pruned: {level}" if level else ""
     for cost, label in costs_of(cells).items():
         if any(cell.cost(cost) is not None for cell in cells):
             file = folder / f"pareto_{cost.replace(' ', '_')}.png"
             files.append(_chart(cells, cost, label, file, title))
     return files
+
+
+def _common_level(cells: Sequence[Cell]) -> str:
+    """How much was removed where that is the same for all pruned networks, else empty."""
+    levels = {cell.level for cell in cells if cell.level}
+    return levels.pop() if len(levels) == 1 else ""
 
 
 def _chart(cells: Sequence[Cell], cost: str, label: str, path: Path, title: str) -> Path:
@@ -108,8 +118,10 @@ def _panel(axes: Axes, cells: Sequence[Cell], score: str, cost: str) -> None:
             zorder=0,
             label="Pareto front",
         )
+    common = _common_level(cells)
     for number, (place, value, cell) in enumerate(points):
-        text = " ".join(filter(None, (cell.level, cell.options, "" if cell.precision == "fp32" else cell.precision)))
+        level = "" if cell.level == common else cell.level
+        text = " ".join(filter(None, (level, cell.options, "" if cell.precision == "fp32" else cell.precision)))
         if text and (len(points) <= LABELED or number in best):
             axes.annotate(text, (place, value), (6, 4), textcoords="offset points", fontsize=8, color="#404040")
     axes.set_xscale("log")
