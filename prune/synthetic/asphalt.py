@@ -96,7 +96,7 @@ def track(wall: Wall) -> None:
 
 
 def patch(wall: Wall) -> None:
-    """One side of the picture paved anew; the straight seam, open or sealed with tar, is no crack."""
+    """One side of the picture paved later than the other; the straight seam, open or sealed with tar, is no crack."""
     rng = wall.rng
     down, right = wall.offsets((0.5, 0.5))
     angle, shift = rng.uniform(0, 2 * np.pi), rng.uniform(-0.3, 0.3)

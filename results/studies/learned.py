@@ -1,0 +1,115 @@
+"""Draws the charts of docs/learned.md from the tables of the studies: ``python results/studies/learned.py``."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prune.report.charts import COLORS, DENSE, empty_figure, plain, save
+
+HERE = Path(__file__).parent
+PICTURES = HERE.parent.parent / "docs/pictures"
+SCORE = "lt_iou@4"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One sentence's chart: rows with the mean over seeds, every seed, and the 95% interval of crack ltIoU@4.
+
+    Args:
+        name: Of its file.
+        title: The sentence.
+        rows: What is shown, from the top, and of which study: its label, and which row it is.
+    """
+
+    name: str
+    title: str
+    rows: tuple[tuple[str, str, Callable[[Row], bool]], ...]
+
+
+def row(method: str, options: str = "", level: str | None = None) -> Callable[[Row], bool]:
+    """Picks one row of a table."""
+    return lambda one: one["method"] == method and one["options"] == options and level in (None, one["level"])
+
+
+DENSE_ROW = ("dense", "criteria", row("dense"))
+CHARTS = (
+    Chart(
+        "learned_size",
+        "A quarter of the multiplications finds the same cracks",
+        (
+            ("dense, 0.89 GMACs", "latency", row("dense")),
+            ("global, 0.36 GMACs", "allocation", row("Taylor", "global")),
+            ("local, 0.25 GMACs", "latency", row("Taylor", "", "latency_ms=5.6")),
+            ("isomorphic, 0.16 GMACs", "allocation", row("Taylor", "isomorphic")),
+            ("local, 0.07 GMACs", "allocation", row("Taylor")),
+        ),
+    ),
+    Chart(
+        "learned_scratch",
+        "The pruned widths trained from scratch are as good",
+        (
+            DENSE_ROW,
+            ("70% removed, from scratch", "criteria", row("from scratch")),
+            ("70% removed by Taylor", "criteria", row("Taylor")),
+            ("70% removed at random", "criteria", row("Random")),
+        ),
+    ),
+    Chart(
+        "learned_criteria",
+        "Criteria that look at weights only break down at 70%",
+        (
+            DENSE_ROW,
+            *((name, "criteria", row(name)) for name in ("Taylor", "Random", "Taylor balanced", "Hessian", "Jacobian")),
+            *((name, "criteria", row(name)) for name in ("L1", "L2", "BNScale", "LAMP", "FPGM")),
+        ),
+    ),
+    Chart(
+        "learned_distillation",
+        "Distillation gained nothing at 70%",
+        (
+            DENSE_ROW,
+            ("labels only", "distillation", row("Taylor")),
+            ("KL", "distillation", row("Taylor", "distilled loss kl weight 2.0")),
+            ("CWD", "distillation", row("Taylor", "distilled loss cwd weight 3.0")),
+            ("KL and CWD", "distillation", row("Taylor", "distilled loss kl+cwd weight 2.0")),
+        ),
+    ),
+    Chart(
+        "learned_latency",
+        "At 6 ms both allocations find the same cracks",
+        (
+            ("dense, 13.4 ms, 9.4 MiB", "latency", row("dense")),
+            ("local, 6.1 ms, 2.9 MiB", "latency", row("Taylor", "", "latency_ms=5.6")),
+            ("latency-aware, 6.0 ms, 0.46 MiB", "latency", row("Taylor", "latency", "latency_ms=5.6")),
+        ),
+    ),
+)
+
+
+def draw(chart: Chart) -> Path:
+    """Write one chart."""
+    figure = empty_figure(6.4, 1.1 + 0.33 * len(chart.rows), chart.title)
+    axes = figure.add_subplot()
+    for place, (_, study, wanted) in enumerate(chart.rows):
+        table = json.loads((HERE / "methods" / study / "table.json").read_text())
+        (found,) = (one for one in table["rows"] if wanted(one))
+        score, color = found["scores"][SCORE], DENSE if found["method"] == "dense" else COLORS[0]
+        axes.plot([score["low"], score["high"]], [place, place], color=color, linewidth=1.2)
+        axes.plot(found["per_seed"][SCORE], [place] * len(found["seeds"]), "|", color=color, markersize=9)
+        axes.plot([score["value"]], [place], "o", color=color, markersize=7)
+        if found["method"] == "dense":
+            axes.axvline(score["value"], color=DENSE, linewidth=0.8, linestyle=":", zorder=0)
+    axes.set_yticks(range(len(chart.rows)), [label for label, _, _ in chart.rows])
+    axes.set_ylim(len(chart.rows) - 0.5, -0.5)
+    axes.set_xlabel("crack ltIoU@4: mean of 3 seeds, each seed, 95% interval")
+    plain(axes)
+    axes.grid(visible=False, axis="y")
+    return save(figure, PICTURES / f"{chart.name}.png")
+
+
+if __name__ == "__main__":
+    for chart in CHARTS:
+        print(draw(chart))
