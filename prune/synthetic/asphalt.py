@@ -20,17 +20,16 @@ def asphalt(wall: Wall) -> None:
     rng, shape = wall.rng, wall.shape
     tone = rng.uniform(0.24, 0.55)
     gray = tone * (1 + 0.06 * wall.noise(1.8, shape) + 0.05 * wall.noise(1.2, shape))
-    grain = _grain(wall, rng.uniform(0.5, 1.5))
-    contrast = rng.uniform(0.04, 0.16)
-    gray += tone * contrast * (grain + 0.6 * _grain(wall, 0.5))
-    light = np.clip(grain - rng.uniform(1.5, 2.3), 0, 1)
-    gray += rng.uniform(0.05, 0.35) * light
-    dark = np.clip(-grain - rng.uniform(1.4, 2.2), 0, 1)
-    gray *= 1 - rng.uniform(0.2, 0.7) * dark
+    grain = _grain(wall, wall.side / 384 * rng.uniform(0.35, 1.1))
+    gray += tone * rng.uniform(0.03, 0.12) * (grain + 0.7 * _grain(wall, 0.4))
+    light = np.clip(grain - rng.uniform(1.6, 2.5), 0, 1)
+    gray += rng.uniform(0.05, 0.3) * light
+    dark = np.clip(-grain - rng.uniform(1.8, 2.8), 0, 1)
+    gray *= 1 - rng.uniform(0.15, 0.6) * dark
     cast = rng.normal(0, 0.025)
     wall.albedo[...] = np.clip(gray, 0.03, 0.95)[..., None] * rgb(1 + cast, 1, 1 - cast)
     wall.albedo[...] *= 1 + 0.02 * wall.noise(0.9, shape)[..., None] * rgb(1, 0, -1)
-    wall.height[...] += rng.uniform(0.1, 0.45) * grain - 0.6 * dark
+    wall.height[...] += rng.uniform(0.05, 0.35) * grain - 0.5 * dark
 
 
 def _grain(wall: Wall, size: float) -> Field:
@@ -143,26 +142,38 @@ def _ragged(wall: Wall, edge: Points) -> Points:
     return edge[0] + along * (edge[1] - edge[0]) + stray * np.sin(np.pi * along)
 
 
-def pavement_crack(wall: Wall) -> None:
-    """Open cracks in the pavement; stones bridge them, dust fills some, and many are hardly darker than the stones.
+def _jagged(wall: Wall, seen: Field) -> Field:
+    """The open share, float32 (S, S), moved to and fro by the stones that the crack runs around."""
+    reach = wall.side / 384 * wall.rng.uniform(0.3, 2.0)
+    rows, columns = np.indices(seen.shape, dtype=np.float32)
+    places = rows + np.float32(reach) * _grain(wall, 1.2), columns + np.float32(reach) * _grain(wall, 1.2)
+    return np.clip(ndimage.map_coordinates(seen, places, order=1, mode="nearest"), 0, 1)
 
-    The widest part measures from 1 px to the larger of 3 px and a 70th of the image side.
+
+def pavement_crack(wall: Wall) -> None:
+    """Open cracks in the pavement: ragged, bridged by stones, some filled with dust, many hardly darker than the stones.
+
+    The widest part measures from 1 px to the larger of 3 px and an 80th of the image side.
     """
     rng, side = wall.rng, wall.side
-    narrow, wide = max(1.0, side / 280), max(3.0, side / 70)
-    widest = narrow + (wide - narrow) * rng.random() ** 1.5
+    narrow, wide = max(1.0, side / 330), max(3.0, side / 80)
+    widest = narrow + (wide - narrow) * rng.random() ** 1.7
     lines = _polygons(wall, widest) if rng.random() < NETWORK_PROBABILITY else branching(rng, side, widest)
     if rng.random() < SECOND_PROBABILITY:
         lines += branching(rng, side, narrow + 0.7 * (widest - narrow))
-    seen = open_share(lines, side)
+    seen = _jagged(wall, open_share(lines, side))
     near = smooth(seen, widest * 0.8)
-    bridged = np.clip(1 + rng.uniform(0, 0.5) * _grain(wall, rng.uniform(0.6, 1.5)), 0.1, 1.4)
-    depth = rng.uniform(0.45, 1.0)
+    bridged = np.clip(1 + rng.uniform(0, 0.5) * _grain(wall, rng.uniform(0.5, 1.2)), 0.1, 1.4)
+    soft = np.clip(np.maximum(seen, 0.5 * ndimage.gaussian_filter(seen, 0.6)) * bridged, 0, 1)
+    depth = rng.uniform(0.3, 1.0)
     wall.height[...] -= depth * 0.8 * widest * near
-    filled = rng.random() < 0.25
-    color = rgb(0.3, 0.24, 0.17) if filled else rgb(0.07, 0.065, 0.06)
-    if rng.random() < 0.4:  # crumbled edges
-        wall.stain(rgb(0.6, 0.58, 0.55), np.clip(rng.uniform(0.3, 1) * near * bridged, 0, 0.8))
-    soft = np.clip(np.maximum(seen, 0.5 * ndimage.gaussian_filter(seen, 0.6)), 0, 1)
-    wall.paint(color * np.float32(rng.uniform(0.5, 1.2)), np.clip(depth * soft * bridged, 0, 0.97))
+    if rng.random() < 0.35:  # crumbled edges, darker or paler than the stones
+        wall.stain(rgb(1, 0.97, 0.92) * np.float32(rng.choice([0.7, 0.85, 1.2])), np.clip(2 * near * bridged, 0, 1))
+    kind = rng.random()
+    if kind < 0.25:  # filled with dust
+        wall.stain(rgb(0.85, 0.68, 0.5) * np.float32(rng.uniform(0.5, 1)), np.clip(1.2 * depth * soft, 0, 0.97))
+    elif kind < 0.65:
+        wall.stain(rgb(0.5, 0.48, 0.47) * np.float32(rng.uniform(0.4, 1.2)), soft)
+    else:
+        wall.paint(rgb(0.07, 0.065, 0.06) * np.float32(rng.uniform(0.5, 1.6)), np.clip(depth * soft, 0, 0.97))
     wall.mark(seen >= LABEL_COVERAGE, "Crack")
