@@ -25,7 +25,7 @@ HELP = (
 
 
 def build(work: Path) -> gr.Blocks:
-    """The page of a working folder: its ``results`` hold networks, its ``data/corrections`` will hold corrected pairs."""
+    """The page of a working folder: its ``results`` hold networks, ``results/corrections`` corrected pairs."""
     from prune.web.wiring import wire
 
     desk = Desk(work)
@@ -73,7 +73,7 @@ def _left(work: Path, desk: Desk) -> dict[str, Any]:
         buttons=[],
         visible=bool(files),
     )
-    parts["status"] = gr.Markdown("", elem_id="status")
+    parts["status"] = gr.Markdown("Drop a photograph, or take an example.", elem_id="status")
     names = [(entry.label, entry.name) for entry in entries]
     parts["network"] = gr.Dropdown(names, value=first, label="Network", elem_id="network", interactive=True)
     with gr.Accordion("About this network", open=False):
