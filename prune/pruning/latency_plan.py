@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,6 +21,8 @@ from prune.pruning.target_search import CostTarget, FoundRatio, TargetSearchResu
 
 Scores = Callable[[], Mapping[str, torch.Tensor]]
 """Scores of every group, comparable across groups, by the name of its first layer."""
+MULTIPLES = (8, 16, 32)
+"""What ``--round_to auto`` tries: runtimes compute channels in blocks of such sizes, and a block begun costs a whole one."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,21 @@ def latency_widths(
 
 @dataclass(frozen=True)
 class LatencyPlan:
-    """What latency allocation chose: the width of every group, and the layers' widths that follow."""
+    """What latency allocation chose.
+
+    Args:
+        budget: What was asked for and what was reached.
+        widths: Of every group.
+        layers: The layers' widths that follow.
+        lost: Importance of all channels that go.
+        round_to: What widths are multiples of.
+    """
 
     budget: TargetSearchResult
     widths: dict[str, int]
     layers: list[WidthRow]
+    lost: float
+    round_to: int
 
 
 def plan_latency(
@@ -103,6 +115,8 @@ def plan_latency(
 
     Layer times add up to the network's only roughly (runtimes fuse, resizing is left out), so they decide *where* channels
     go; *how many* is searched for by measuring whole networks, cut to the widths for one share of time after the other.
+    They are interpolated between few widths, which hides that runtimes compute channels in blocks; so ``round_to`` auto
+    plans with every one of ``MULTIPLES`` and takes the plan that reaches the target at the least loss of importance.
 
     Args:
         model: The unpruned network; it stays as it is.
@@ -115,8 +129,32 @@ def plan_latency(
     Raises:
         UserError: for a target that is not below what the network takes now, or cannot be reached.
     """
+    worth = scores()
+    if config.round_to != "auto":
+        return _planned(model, config, target, measure, worth, time_of)
+    found, refusals = [], []
+    for multiple in MULTIPLES:
+        try:
+            found.append(_planned(model, replace(config, round_to=multiple), target, measure, worth, time_of))
+        except UserError as error:  # wide steps may not reach what narrow ones do
+            refusals.append(error)
+    if not found:
+        raise refusals[0]
+    reached = [plan for plan in found if plan.budget.hit] or found
+    return min(reached, key=lambda plan: (plan.lost, -plan.round_to))
+
+
+def _planned(
+    model: nn.Module,
+    config: PruneSettings,
+    target: CostTarget,
+    measure: Measure,
+    scores: Mapping[str, torch.Tensor],
+    time_of: TimeOf | None,
+) -> LatencyPlan:
+    """The plan for widths in multiples of one number, see ``plan_latency``."""
     size = (config.latency_size, config.latency_size)
-    choice = latency_widths(model, config, scores(), time_of, measure)
+    choice = latency_widths(model, config, scores, time_of, measure)
     if not choice.cuts:
         raise UserError(f"{target.flag}: nothing shrinks with --round_to {config.round_to}")
 
@@ -146,4 +184,8 @@ def plan_latency(
     limit = f"that {len(found.tried)} measurements with --round_to {config.round_to} found"
     runtime = f"{config.runtime} at {size[1]}x{size[0]}"
     budget = TargetSearchResult(target, told.value, told.ratio, limit, runtime, told.tried)
-    return LatencyPlan(budget, widths, layer_widths(shapes))
+    lost = sum(
+        float(scores[group].double().sort().values[: step.initial - widths[group]].sum())
+        for group, step in choice.steps.items()
+    )
+    return LatencyPlan(budget, widths, layer_widths(shapes), lost, config.divisor)

@@ -188,6 +188,9 @@ def plan(
     target, table = _target(config, whole or model), None
     if target and config.allocation == "latency":
         chosen = plan_latency(model, config, target, measure, scores)
+        if config.round_to == "auto":
+            say("round_to", f"auto: {chosen.round_to}")
+        config = dataclasses.replace(config, round_to=chosen.round_to)
         say("target", chosen.budget.sentence())
         return Plan(config, chosen.budget, expected=chosen.layers, widths=chosen.widths)
     estimate = WidthEstimate(model, (config.latency_size, config.latency_size))

@@ -113,8 +113,6 @@ class PruneSettings(DataOptions):
             raise UserError(
                 f"{wish}: expected --allocation local, whose widths follow from the ratio, found {self.allocation}"
             )
-        if self.allocation == "latency" and self.round_to == "auto":
-            raise UserError("--round_to auto: expected a number with --allocation latency, found auto")
         if self.allocation == "latency" and self.target != "target_latency_ms":
             found = f"--{self.target}" if self.target else "none"
             raise UserError(f"--allocation latency: expected --target_latency_ms beside it, found {found}")

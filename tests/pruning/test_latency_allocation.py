@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import prune
 from prune.api.prune import measure_on
 from prune.data.labels import S2DS
 from prune.models.checkpoint import Network
 from prune.pruning.latency_allocation import Cut, Steps, Work, way_down
-from prune.pruning.layer_times import LayerShape, LayerTimes, Probe, layer_shapes, measured_times
+from prune.pruning.layer_times import LayerShape, LayerTimes, Measure, Probe, layer_shapes, measured_times
 from prune.pruning.plan import plan
 from prune.pruning.pruner import group_scores, prune_model
 from prune.pruning.settings import PruneSettings
@@ -132,13 +133,37 @@ def test_the_target_is_met_and_the_chosen_widths_are_pruned_to() -> None:
     assert found.settings()["target_latency_ms"] == 20
 
 
+def blocks_clock(block: int) -> Measure:
+    """ms as if every layer had its output channels rounded up to whole blocks."""
+
+    def measure(model: nn.Module, size: tuple[int, int], runtime: str) -> float:
+        layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+        return 1e-4 * sum(-(-layer.out_channels // block) * block * layer.weight[0].numel() for layer in layers)
+
+    return measure
+
+
+def test_multiples_nearer_to_the_runtime_s_blocks_keep_more_channels() -> None:
+    network = toy()
+
+    def scores() -> dict[str, torch.Tensor]:
+        return {"backbone.0": torch.ones(64), "backbone.2": torch.ones(160)}
+
+    clock, kept = blocks_clock(32), {}
+    for round_to in ("auto", 8):
+        config = settings(round_to=round_to, target_latency_ms=0.5 * clock(network.model, (64, 64), ""))
+        found = plan(network.model, config, clock, scores)
+        assert found.widths is not None and found.budget is not None and found.budget.hit
+        kept[found.config.round_to] = sum(found.widths.values())
+    measured, default = kept
+    assert (measured, default) in ((16, 8), (32, 8)) and kept[measured] > kept[default]
+
+
 def test_what_latency_allocation_needs_is_asked_for() -> None:
     with refused("^--allocation latency: expected --target_latency_ms beside it, found none$"):
         PruneSettings(allocation="latency")
     with refused("^--allocation latency: expected --target_latency_ms beside it, found --target_macs$"):
         PruneSettings(allocation="latency", target_macs="40%")
-    with refused("^--round_to auto: expected a number with --allocation latency, found auto$"):
-        settings(round_to="auto")
     with refused("^--target_macs: expected --allocation local, .* found isomorphic$"):
         PruneSettings(allocation="isomorphic", target_macs="40%")
     with pytest.raises(ValueError, match="expected the widths that"):
