@@ -11,12 +11,15 @@ from torch import nn
 import prune
 from prune.api.prune import measure_on
 from prune.data.labels import S2DS
+from prune.errors import UserError
 from prune.models.checkpoint import Network
 from prune.pruning.latency_allocation import Cut, Steps, Work, way_down
-from prune.pruning.layer_times import LayerShape, LayerTimes, Measure, Probe, layer_shapes, measured_times
+from prune.pruning.latency_plan import LatencyPlan, plan_latency
+from prune.pruning.layer_times import LayerShape, LayerTimes, Probe, layer_shapes, measured_times
 from prune.pruning.plan import plan
 from prune.pruning.pruner import group_scores, prune_model
 from prune.pruning.settings import PruneSettings
+from prune.pruning.target_search import CostTarget, TargetSearchResult
 from tests.conftest import refused
 from tests.pruning.test_target_search import Toy, toy, weights_clock
 
@@ -133,30 +136,28 @@ def test_the_target_is_met_and_the_chosen_widths_are_pruned_to() -> None:
     assert found.settings()["target_latency_ms"] == 20
 
 
-def blocks_clock(block: int) -> Measure:
-    """ms as if every layer had its output channels rounded up to whole blocks."""
+def test_auto_takes_the_multiple_that_reaches_the_target_at_the_least_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = CostTarget("latency_ms", "--target_latency_ms", 20.0)
+    plans = {8: (20.1, 3.0), 16: (19.9, 2.0), 32: (15.0, 1.0)}  # ms reached, importance lost
 
-    def measure(model: nn.Module, size: tuple[int, int], runtime: str) -> float:
-        layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
-        return 1e-4 * sum(-(-layer.out_channels // block) * block * layer.weight[0].numel() for layer in layers)
+    def planned(model: nn.Module, config: PruneSettings, *others: Any) -> LatencyPlan:
+        if config.divisor not in plans:
+            raise UserError("nothing shrinks")
+        reached, lost = plans[config.divisor]
+        return LatencyPlan(TargetSearchResult(target, reached, 50.0, ""), {}, [], lost, config.divisor)
 
-    return measure
+    monkeypatch.setattr("prune.pruning.latency_plan._planned", planned)
 
+    def chosen(round_to: int | str = "auto") -> int:
+        config = settings(round_to=round_to)
+        return plan_latency(Toy(), config, target, weights_clock(), dict).round_to
 
-def test_multiples_nearer_to_the_runtime_s_blocks_keep_more_channels() -> None:
-    network = toy()
-
-    def scores() -> dict[str, torch.Tensor]:
-        return {"backbone.0": torch.ones(64), "backbone.2": torch.ones(160)}
-
-    clock, kept = blocks_clock(32), {}
-    for round_to in ("auto", 8):
-        config = settings(round_to=round_to, target_latency_ms=0.5 * clock(network.model, (64, 64), ""))
-        found = plan(network.model, config, clock, scores)
-        assert found.widths is not None and found.budget is not None and found.budget.hit
-        kept[found.config.round_to] = sum(found.widths.values())
-    measured, default = kept
-    assert (measured, default) in ((16, 8), (32, 8)) and kept[measured] > kept[default]
+    assert (chosen(), chosen(8)) == (16, 8)  # 32 loses less, but misses the target
+    del plans[16]
+    assert chosen() == 8
+    plans.clear()
+    with refused("nothing shrinks"):
+        chosen()
 
 
 def test_what_latency_allocation_needs_is_asked_for() -> None:
