@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup app demo models-demo test test-all fuzz faults lint audit docs bench bench-networks clean
+.PHONY: setup app demo models-demo model test test-all fuzz faults lint audit docs bench bench-networks clean
 
 setup: $(INSTALLED)
 
@@ -27,6 +27,11 @@ DATA ?= $(wildcard ../shared/data/dev/concrete800)
 
 models-demo: setup
 	@$(BIN)/python -m prune networks $(DATA)
+
+# The network that ships, from the first drawing to the file, in hours; it goes on where it was stopped
+SETS ?= ../shared/data/dev
+model: setup
+	@$(BIN)/python results/model/make.py $(SETS) --work build/model
 
 test: setup
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from prune import score, survey
 from prune.cli.verbs import options_of
+from prune.data.labels import S2DS
 from prune.files import shipped_model
+from prune.models import build_model
+from prune.models.checkpoint import Network, save_checkpoint
 from tests.conftest import ROOT, TINY, make_data
 from tests.test_docs import PAGES, README, blocks, words_of
 
@@ -56,6 +60,15 @@ def docs_place(tmp_path: Path) -> Path:
     for name in ("download", "results/corrections", "data/CRACK500"):
         shutil.copytree(tmp_path / "data/S2DS" if name != "results/corrections" else test, tmp_path / name)
     shutil.copytree(test, tmp_path / "data/mine")
+    for image in (tmp_path / "data/mine").glob("*/*.png"):  # enough for three splits
+        for number in range(4):
+            shutil.copy(image, image.with_stem(f"{image.stem}_{number}"))
+    network = Network(build_model("deeplabv3_tiny", len(S2DS)), "deeplabv3_tiny", S2DS)
+    save_checkpoint(network, tmp_path / "results/models/network.pth")
+    for name in ("a", "b"):
+        score(test / "Labels_grayscale", test, workbook=tmp_path / f"results/metrics/{name}.xlsx")
+    (tmp_path / "photos_2026").symlink_to(test / "Images")
+    survey(test / "Images", "crack", output=tmp_path / "results/surveys/photos_2024")
     shutil.copy(shipped_model("crack") or "", tmp_path / "network.onnx")
     for name in ("masks", "labels", "predictions"):
         (tmp_path / name).symlink_to(test / "Labels_grayscale")
@@ -86,7 +99,7 @@ def within_reach(words: list[str], place: Path) -> list[str]:
     )
     found = re.search(r"the unpruned network's ([\d.]+) ms", told.stderr)
     assert told.returncode == 2 and found, told.stderr
-    return ["--target_latency_ms", f"{0.8 * float(found[1]):.3g}"]
+    return ["--target_latency_ms", f"{0.5 * float(found[1]):.3g}"]
 
 
 def smaller(verb: str, words: list[str]) -> list[str]:
@@ -94,11 +107,13 @@ def smaller(verb: str, words: list[str]) -> list[str]:
     if verb == "train":
         named = ["--pruned_model", "--load_pretrained_weights", "--recipe"]
         tiny = TINY if not set(named) & set(words) else TINY[2:]
-        return [*tiny, "--epochs", "1"]
+        return [*tiny, "--epochs", "1", "--warmup_epochs", "0"]
     if verb == "study":
         return [*STUDY, "--networks", "deeplabv3_tiny"]
     if verb == "networks":
-        return [*STUDY, "--models", "deeplabv3_tiny,hrsegnet_b16"]
+        return [*STUDY, "--models", "deeplabv3_tiny"]
+    if verb == "inference":
+        return [] if "--save_figure" in words else ["--save_figure"]  # there is no display
     if verb == "benchmark":
         return ["--size", "64", "--repeats", "2"]
     if verb == "prune":

@@ -25,17 +25,18 @@ KINDS = ("Images", "Labels_grayscale")
 FORMAT = "--crop_size 192 --batch_size 8 --amp auto --monitor miou_crack --patience 0 --workers 0 --cache"
 
 
-def prune(words: str, work: Path) -> None:
-    """Run a command of this project in the folder ``work``."""
+def prune(work: Path, words: str, *paths: str | Path) -> None:
+    """Run a command of this project in the folder ``work``: words without spaces, then flags whose values may have some."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", "prune", *words.split()], cwd=work, env=environment, check=True)
+    command = [sys.executable, "-m", "prune", *words.split(), *map(str, paths)]
+    subprocess.run(command, cwd=work, env=environment, check=True)
 
 
 def draw(work: Path) -> None:
     """The synthetic photographs of both surfaces."""
     for surface, (images, seed) in DRAWN.items():
         if len(list((work / surface).glob("*/Labels_RGB/*.png"))) < images:
-            prune(f"synthesize {surface} --images {images} --size {SIDE} --seed {seed} --surface {surface}", work)
+            prune(work, f"synthesize {surface} --images {images} --size {SIDE} --seed {seed} --surface {surface}")
 
 
 def gather(data: Path, work: Path) -> None:
@@ -53,10 +54,10 @@ def gather(data: Path, work: Path) -> None:
 
 
 def train(words: str, name: str, epochs: int, lr: float, work: Path) -> None:
-    """Train from ``words`` unless the run is complete."""
+    """Train from ``words``; a run that was stopped goes on, a complete one stays as it is."""
     begun = ["--resume"] if (work / "results/runs" / name / "last.pth").exists() else []
     rest = f"--epochs {epochs} --lr {lr} {FORMAT} {' '.join(begun)}"
-    prune(f"train data/train data/val {name} {words} {rest}", work)
+    prune(work, f"train data/train data/val {name} {words} {rest}")
 
 
 def card(data: Path, file: Path, notes: Path, fixed: Path) -> None:
@@ -97,19 +98,17 @@ def main() -> None:
     if not (work / "data").exists():
         draw(work)
         gather(data, work)
-    if not (models / "dense.pth").exists():
-        train("--model hrsegnet_b32 --classes crack --ema 0.998", "dense", 36, 2e-3, work)
+    train("--model hrsegnet_b32 --classes crack --ema 0.998", "dense", 36, 2e-3, work)
     if not (models / "small.pth").exists():
-        prune(f"prune --state_dict dense --model_name small --data_dir data {PRUNING}", work)
-    if not (models / "tuned.pth").exists():
-        train("--pruned_model small --ema 0.998", "tuned", 12, 1e-3, work)
+        prune(work, f"prune --state_dict dense --model_name small --data_dir data {PRUNING}")
+    train("--pruned_model small --ema 0.998", "tuned", 12, 1e-3, work)
     notes, fixed = work / "notes.json", Path(__file__).with_name("notes.json")
-    target = f"export tuned --to onnx --precision int8 --data {data / 'concrete800'}"
-    prune(f"{target} --output unnoted.onnx --force", work)
+    target, calibrated = "export tuned --to onnx --precision int8 --force", ("--data", data / "concrete800")
+    prune(work, f"{target} --output unnoted.onnx", *calibrated)
     card(data, work / "unnoted.onnx", notes, fixed)
-    prune(f"{target} --output crack.onnx --notes notes.json --force", work)
-    errors = f"test {data / 'concrete800/test'} --weights crack.onnx --crack_errors store --latency_repeats 0"
-    prune(f"{errors} --output scores.xlsx --force", work)
+    prune(work, f"{target} --output crack.onnx --notes notes.json", *calibrated)
+    scored = "--weights crack.onnx --crack_errors store --latency_repeats 0 --output scores.xlsx --force"
+    prune(work, "test", data / "concrete800/test", *scored.split())
     print(f"the network is {work / 'crack.onnx'}")
 
 
