@@ -28,7 +28,7 @@ from prune.models import build_model
 from prune.models.checkpoint import Network, load_checkpoint, save_checkpoint
 from prune.models.unet import UNet
 from tests.cli.test_commands import error_of, tiny_model
-from tests.conftest import ROOT, TENSORRT, refused
+from tests.conftest import PINNED, ROOT, TENSORRT, refused
 
 RNG = np.random.default_rng(0)
 FIXED = (64, 96)
@@ -39,7 +39,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny network that has learned the colors of the generated classes."""
     folder, here = tmp_path_factory.mktemp("trained"), Path.cwd()
     words = [data / "train", data / "val", "tiny", "--model", "deeplabv3_tiny", "--weights", "none", "--epochs", 10]
-    words += ["--batch_size", 4, "--crop_size", 64, "--workers", 0, "--lr", 5e-3, "--patience", 0]
+    words += ["--batch_size", 4, "--crop_size", 64, "--workers", 0, "--lr", 5e-3, "--patience", 0, *PINNED]
     os.chdir(folder)
     try:
         train.main([str(word) for word in words])
