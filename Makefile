@@ -45,8 +45,9 @@ fuzz: setup
 	@$(BIN)/python -m tests.fuzz.campaign --cases $(CASES)
 	@$(BIN)/python -m tests.fuzz.page
 
-# Commands killed, interrupted, without room on the disk, and started twice; it goes on where it was stopped: make faults FAULTS=8
-FAULTS ?= 8
+# Commands killed, interrupted, without room on the disk, and started twice, then the long run: hours. The cases go on where they
+# were stopped: make faults FAULTS=8
+FAULTS ?= 4
 faults: setup
 	@$(BIN)/python -m tests.faults.campaign --cases $(FAULTS)
 	@$(BIN)/python -m tests.faults.long_run

@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 FLAG = re.compile(r"(?<![\w-])--(?=[a-z])")
@@ -15,6 +15,8 @@ UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069
 """Characters that move a terminal's cursor, change its colors or title, turn its text around, or are none."""
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """What a disk answers that takes or gives no more: full, quota used up, read-only, broken."""
+NOBODY_READS = 128 + 13
+"""Exit code of a program whose output no one reads any more: what a shell says of one that SIGPIPE ended."""
 AGAIN_S = 0.02
 """Seconds after which an interrupt that was lost is raised again."""
 
@@ -162,8 +164,25 @@ def run(main: Callable[[], object]) -> int:
     """Call ``main`` and return the process's exit code: 0, 1 for a partly finished job, 2 for a user error, 130 for Ctrl-C.
 
     SIGTERM counts as Ctrl-C. A user error is printed as one line on stderr, never as a traceback, and so is a disk that takes
-    no more.
+    no more. When no one reads the output any more (``… | head -1``), the program ends without a word, with 141.
     """
+    try:
+        try:
+            return _code_of(main)
+        finally:  # else Python finds out after the end, and says so
+            if sys.stdout:
+                sys.stdout.flush()
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return NOBODY_READS
+        if error.errno not in DISK:
+            raise
+        if sys.stdout and not error.filename:
+            _nowhere(sys.stdout)
+        return _ended(f"error: cannot write {error.filename or 'a file'}: {error.strerror}", UserError.exit_code)
+
+
+def _code_of(main: Callable[[], object]) -> int:
     try:
         with signals_interrupt(), nothing_ignored():
             main()
@@ -171,11 +190,30 @@ def run(main: Callable[[], object]) -> int:
         return _ended(f"error: {error.message}", error.exit_code)
     except KeyboardInterrupt as interrupt:
         return _ended(str(interrupt) or "interrupted", 130)
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        return _ended(f"error: cannot write {error.filename or 'a file'}: {error.strerror}", UserError.exit_code)
     return 0
+
+
+def _nobody_reads() -> bool:
+    """Whether what reads the output has gone; the rest of it goes nowhere then."""
+    import select
+
+    gone = False
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with suppress(OSError, ValueError, AttributeError):  # a stream without a file, as in a notebook; Windows
+            look = select.poll()
+            look.register(stream.fileno(), select.POLLOUT)
+            if any(state & select.POLLERR for _, state in look.poll(0)):
+                gone = True
+                _nowhere(stream)
+    return gone
+
+
+def _nowhere(stream: Any) -> None:
+    """Send what is still printed to a stream nowhere."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _ended(line: str, code: int) -> int:

@@ -13,16 +13,13 @@ from prune.errors import CannotWrite, UserError, nothing_ignored, run, signals_i
 from tests.conftest import ROOT
 
 
-def killed(number: int, words: list[str], moment: float, cwd: Path) -> tuple[int, str]:
-    """Exit code and stderr of a program that gets a signal after some seconds."""
+def killed(number: int, words: list[str], cwd: Path) -> tuple[int, str]:
+    """Exit code and stderr of a program that gets a signal when it says that it is ready."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         words, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    if moment:
-        time.sleep(moment)
-    else:
-        assert process.stdout and process.stdout.readline() == "ready\n"
+    assert process.stdout and process.stdout.readline() == "ready\n"
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     return process.returncode, errors
@@ -34,7 +31,65 @@ def test_both_signals_end_a_program_with_one_line(tmp_path: Path, number: int) -
         "import sys, time; from prune.errors import run\n"
         "sys.exit(run(lambda: (print('ready', flush=True), time.sleep(60))))"
     )
-    assert killed(number, [sys.executable, "-c", code], 0, tmp_path) == (130, "interrupted\n")
+    assert killed(number, [sys.executable, "-c", code], tmp_path) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["argparse", "prune.options"])
+def test_both_signals_end_a_program_that_is_still_importing(tmp_path: Path, module: str, number: int) -> None:
+    code = (
+        "import os, sys\n"
+        f"sys.addaudithook(lambda event, a: event == 'import' and a[0] == {module!r} and os.kill(os.getpid(), {number}))\n"
+        "from prune.cli.start import program\n"
+        "sys.argv = ['prune-crackseg', '--version']\n"
+        "sys.exit(program())"
+    )
+    words, environment = [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+ENDINGS = {
+    "many lines": "for _ in range(9999): print('line')",
+    "a line at once": "time.sleep(0.2); print('line', flush=True)",
+    "a line at the end": "print('line'); time.sleep(0.2)",
+    "an error at the end": "print('line'); time.sleep(0.2); raise UserError('no')",
+    "help": "print('line'); time.sleep(0.2); sys.exit()",
+}
+
+
+@pytest.mark.parametrize("kind", ENDINGS)
+def test_a_program_whose_output_nobody_reads_ends_without_a_word(kind: str) -> None:
+    lines = [f"    {one}" for one in ENDINGS[kind].split("; ")]
+    code = "\n".join(["import sys, time", "from prune.errors import UserError, run", "def main():", *lines])
+    words = [sys.executable, "-c", f"{code}\nsys.exit(run(main))"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1" if kind == "a line at once" else ""}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(words, cwd=ROOT, env=environment, **streams)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    said = process.stderr.read().decode()
+    assert (process.wait(60), said) == (141, "error: no\n" if "error" in kind else "")
+    process.stderr.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("line", ["print('line')", "print('line', flush=True)"])
+def test_output_to_a_full_disk_is_one_line(line: str) -> None:
+    code = f"import sys\nfrom prune.errors import run\nsys.exit(run(lambda: {line}))"
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-c", code]
+        done = subprocess.run(words, cwd=ROOT, env=environment, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (2, b"error: cannot write a file: No space left on device\n")
+
+
+def test_a_pipe_to_another_process_that_breaks_is_no_quiet_end() -> None:
+    def main() -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run(main)
 
 
 def test_a_ctrl_c_that_python_drops_is_raised_again() -> None:

@@ -33,7 +33,7 @@ RESULT = {
     **{"summary?": dict, "rows?": Many(dict)},
 }
 """What of a result is compared before it is replaced."""
-DEFAULTED = frozenset(("checkpoint", "data", "data_dir", "model", "state_dict", "test_dir"))
+DEFAULTED = frozenset(("checkpoint", "data", "data_dir", "layer_times", "model", "state_dict", "test_dir"))
 """Settings that are found where none is named, so that a name and none may mean the same."""
 
 

@@ -304,6 +304,8 @@ def report(folder: str | Path) -> StudyResult:
     """
     place = Path(folder)
     facts = read_json(place / STUDY)
+    if facts is None and (place / STUDY).exists():
+        raise UserError(f"{place / STUDY}: expected the results of a study, found a damaged file: run the study again")
     if facts is None:
         raise UserError(f"{place}: expected the folder of a study, found no {STUDY}: run the study first")
     check_shape(facts, STORED, str(place / STUDY))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from prune.data.labels import S2DS, ClassSet
 from prune.data.split import class_table
 from prune.errors import UserError
-from prune.files import atomic_path, locked
+from prune.files import TEMPORARY, atomic_paths, locked
 from prune.report.png import write_png
 
 MAX_NAME = 80
@@ -25,6 +25,9 @@ def saved_pair(
     name: str,
 ) -> Path:
     """Write ``Images/NAME.png`` and ``Labels_grayscale/NAME.png`` below ``folder``; neither is ever overwritten.
+
+    The label gets its name first. A page that is killed before the photograph has its own leaves it half-named, and the
+    next pair that is saved finishes it.
 
     Labels have the ids of S2DS, joined by class name, so that a split may hold corrections of different networks.
 
@@ -48,12 +51,25 @@ def saved_pair(
     label = s2ds_ids(edited_map, class_set)
     folder = folder.absolute()
     with locked(folder / "Images", wait=True):
+        _finish(folder)
         stem = _free(folder, plain_name(name))
         photo, target = (folder / kind / f"{stem}.png" for kind in ("Images", "Labels_grayscale"))
-        with atomic_path(target) as label_file, atomic_path(photo) as photo_file:
+        with atomic_paths(target, photo) as (label_file, photo_file):
             write_png(image, photo_file)
             write_png(label, label_file)
     return target
+
+
+def _finish(folder: Path) -> None:
+    """Name photographs whose label has its name already: both were complete when the page was killed in between."""
+    for half in (folder / "Images").glob(".*.writing.png"):
+        photo = half.with_name(f"{half.name[1:].rsplit('.', 3)[0]}.png")
+        if (
+            TEMPORARY.fullmatch(half.name)
+            and (folder / "Labels_grayscale" / photo.name).exists()
+            and not photo.exists()
+        ):
+            half.replace(photo)
 
 
 def s2ds_ids(class_map: NDArray[np.uint8], classes: ClassSet) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prune.errors import UserError
+from prune.files import locked
 from prune.progress import say
 from prune.web.guard import Guard, is_local
 
@@ -24,6 +25,8 @@ MAX_WAITING = 32
 """Requests that may wait for their turn; the others are told to come back."""
 KEPT = (600, 3600)
 """s: how often files are looked through, and the age at which one is removed; visits are forgotten after an hour too."""
+PRIVATE, LOCK = "prune-page-", "page"
+"""How the folder for temporary files begins, and what in it is locked while the page is served."""
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -61,7 +64,7 @@ def serving(host: str = "127.0.0.1", port: int = 7860, work: Path | None = None)
     """Serve the page while the block runs; yields its address.
 
     What visitors upload and what is drawn for them lies in a folder that only this user can read and that is removed at
-    the end. One page per process: the folder for temporary files is the process's.
+    the end, after a kill at the next start. One page per process: the folder for temporary files is the process's.
 
     Raises:
         UserError: see ``serve``.
@@ -128,7 +131,8 @@ def _private_folder() -> Iterator[Path]:
 
     Variables that would open Gradio further are hidden from it; of its own only the address behind a proxy is kept.
     """
-    private = Path(tempfile.mkdtemp(prefix="prune-page-"))  # mode 700
+    private = Path(tempfile.mkdtemp(prefix=PRIVATE))  # mode 700
+    _remove_left(private)
     kept, folder = dict(os.environ), tempfile.tempdir
     for name in [n for n in os.environ if n.startswith("GRADIO_") and n != "GRADIO_ROOT_PATH"]:
         del os.environ[name]
@@ -138,12 +142,23 @@ def _private_folder() -> Iterator[Path]:
     os.environ |= {"GRADIO_EXAMPLES_CACHE": str(private / "examples")}
     tempfile.tempdir = str(private)
     try:
-        yield private
+        with locked(private / LOCK):
+            yield private
     finally:
         tempfile.tempdir = folder
         os.environ.clear()
         os.environ.update(kept)
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _remove_left(private: Path) -> None:
+    """Remove the folders of pages of this user that were killed: no one holds their locks any more."""
+    for folder in private.parent.glob(f"{PRIVATE}*"):
+        with suppress(OSError, UserError):
+            own = not folder.is_symlink() and folder.stat().st_uid == private.stat().st_uid
+            if own and (folder / f".{LOCK}.lock").is_file():
+                with locked(folder / LOCK):
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def free_port(host: str, port: int) -> int:

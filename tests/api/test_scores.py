@@ -139,6 +139,15 @@ def test_files_are_written_where_they_are_named(material: Path, here: Path) -> N
     assert sorted(file.name for file in here.iterdir()) == ["a", "c.json", "c.xlsx"]
 
 
+def test_labels_that_are_all_ignored_are_scored_as_nothing(material: Path, here: Path) -> None:
+    shutil.copytree(material / "drawn/test", here / "test")
+    for file in (here / "test/Labels_grayscale").iterdir():
+        Image.fromarray(np.full_like(np.asarray(Image.open(file)), 255)).save(file)
+    result = prune.evaluate(material / "tiny.pth", here / "test", workbook="a.xlsx", **QUICK)
+    assert result.content["summary"]["miou"] is None and result.per_class["support"].sum() == 0
+    assert json.loads(Path("a.json").read_text()) == result.content and "Crack" in str(result)
+
+
 def test_several_networks_are_timed_in_turns_and_compared(material: Path, here: Path) -> None:
     file, folder = material / "tiny.pth", material / "drawn/test"
     quick = QUICK | {"latency_repeats": 1, "latency_size": 64}

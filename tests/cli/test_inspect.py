@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,17 @@ def test_the_card_spells_out_what_a_port_needs(
     ):
         assert part in said, part
     assert max(map(len, said.splitlines()[1:])) <= 100
+
+
+@pytest.mark.parametrize("runtime", ["pytorch", "onnx", *SLOW_RUNTIMES])
+def test_files_name_no_place_of_this_machine(files: Exports, runtime: str) -> None:
+    file = files[runtime]
+    parts = [file.read_bytes(), *(one.read_bytes() for one in [file.with_suffix(".bin")] if one.is_file())]
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            parts += [archive.read(name) for name in archive.namelist()]
+    for place in (ROOT, files.folder, Path(sys.prefix), Path("site-packages"), Path.home() / ".cache"):
+        assert not any(bytes(place) in part for part in parts), place
 
 
 def test_the_steps_of_the_card_give_the_class_map(files: Exports) -> None:

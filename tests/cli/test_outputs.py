@@ -22,7 +22,7 @@ def test_the_setting_that_differs_is_named() -> None:
     require_same_settings(FILE, None, {"crop": 64}, "--output")
 
 
-@pytest.mark.parametrize(("name", "refuses"), [("test_dir", False), ("target_macs", True)])
+@pytest.mark.parametrize(("name", "refuses"), [("test_dir", False), ("layer_times", False), ("target_macs", True)])
 def test_what_is_found_when_nothing_is_named_may_be_the_same(name: str, refuses: bool) -> None:
     stored, now = {name: "a"}, {name: None}
     if refuses:

@@ -1,15 +1,21 @@
 """One case: a command is disturbed, what it left is looked at, and the same command is run again."""
 
 import contextlib
+import hashlib
+import pickle
 import random
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from prune.files import write_bytes
+from tests.conftest import ROOT
 from tests.faults.contents import contents, difference, digests, files_of, incomplete
 from tests.faults.process import LIMIT, Ended, Failed
 from tests.faults.verbs import Verb
@@ -54,13 +60,23 @@ def _is_result(name: str, verb: Verb) -> bool:
 
 def prepared(material: Path, folder: Path) -> Path:
     """A fresh copy of the material, with the times of its files."""
+    if folder.is_mount():  # a campaign was killed
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(material, folder)
     return folder
 
 
 def undisturbed(verb: Verb, material: Path, folder: Path, keep: Path) -> Whole:
-    """Run a command to its end in ``folder``, whose path results may name, and keep what it left as ``keep``."""
+    """Run a command to its end in ``folder``, whose path results may name, and keep what it left as ``keep``.
+
+    It is run once for a state of the program: what is kept with its digest is taken from there.
+    """
+    facts, state = keep.with_suffix(".pickle"), _state()
+    if facts.exists():
+        of, whole = pickle.loads(facts.read_bytes())
+        if of == state:
+            return Whole(keep, *whole)
     prepared(material, folder)
     notes = keep.with_suffix(".notes")
     keep.parent.mkdir(parents=True, exist_ok=True)
@@ -70,8 +86,20 @@ def undisturbed(verb: Verb, material: Path, folder: Path, keep: Path) -> Whole:
         raise RuntimeError(f"{verb.name}: {done.errors}")
     said = results(folder, verb)
     size = sum((folder / name).stat().st_size for name in said)
+    facts.unlink(missing_ok=True)
     prepared(folder, keep)
-    return Whole(keep, said, done.seconds, len(notes.read_text().splitlines()), size)
+    whole = (said, done.seconds, len(notes.read_text().splitlines()), size)
+    write_bytes(facts, pickle.dumps((state, whole)))
+    return Whole(keep, *whole)
+
+
+@cache
+def _state() -> str:
+    """A digest of the program and of how it is called here."""
+    found = hashlib.sha256()
+    for file in sorted([*(ROOT / "prune").rglob("*.py"), *Path(__file__).parent.glob("*.py")]):
+        found.update(file.read_bytes())
+    return found.hexdigest()
 
 
 def run_case(verb: Verb, kind: str, number: int, whole: Whole, material: Path, folder: Path) -> str:
@@ -103,6 +131,7 @@ def _killed(verb: Verb, number: int, rng: random.Random, whole: Whole, material:
         last = IMPORTING if importing else whole.seconds
         moment = rng.uniform(min(STARTED, last), last)
         how = f"after {moment:.2f} s{', imports included' if importing else f' of {last:.2f}'}"
+    begun = time.time()
     command = verb.command(folder, *flags, told=told, fresh=importing)
     if not told and not command.wait(moment):
         command.strike(number, everyone)
@@ -111,6 +140,9 @@ def _killed(verb: Verb, number: int, rng: random.Random, whole: Whole, material:
         done = command.ended()
     allowed = (-signal.SIGKILL, 0) if number == signal.SIGKILL else (130, 0)
     how += ", over a result" if over else ""
+    if done.code == -number != -signal.SIGKILL:  # its work was done: then a signal ends it without a word
+        was_done(verb, whole, folder, begun, how)
+        done = replace(done, code=0)
     _check(verb, done, allowed, before, folder, over, how)
     again = done.code != 0 or over
     if again:
@@ -154,6 +186,15 @@ def _finishes(verb: Verb, whole: Whole, folder: Path, over: bool, how: str) -> N
     if done.code != 0:
         raise Failed(f"{how}: again: exit code {done.code}: {done.errors.strip()[-600:]}")
     _same(verb, whole, folder, how)
+
+
+def was_done(verb: Verb, whole: Whole, folder: Path, begun: float, how: str) -> None:
+    """A command without exit code has written all its results."""
+    if not any(
+        _is_result(p.relative_to(folder).as_posix(), verb) and p.stat().st_mtime >= begun for p in files_of(folder)
+    ):
+        raise Failed(f"{how}: ended by the signal, with nothing written and not a word")
+    _same(verb, whole, folder, f"{how}, ended by the signal without a word")
 
 
 def _same(verb: Verb, whole: Whole, folder: Path, how: str) -> None:

@@ -12,7 +12,8 @@ import openpyxl
 import torch
 from PIL import Image
 
-VOLATILE = ("second", "date", "latency", "machine", "begun", "ms", "written", "images/s", "resume", "force", "started")
+FLAGS = ("resume", "force")
+VOLATILE = ("second", "date", "latency", "speedup", "ms", "images/s", "machine", "begun", "started", "written", *FLAGS)
 """What a key of JSON or the first cell of a row begins with that differs between two runs of one command."""
 ENDINGS = {".html": b"</html>", ".md": b"\n", ".csv": b"\n", ".txt": b"\n", ".toml": b"\n"}
 """What complete files end in."""

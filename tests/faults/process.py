@@ -110,16 +110,20 @@ class Command:
     def _forked(self, environment: dict[str, str]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
+        settled, settles = os.pipe()
         pid = os.fork()
         if pid == 0:
             code = 1
             try:
                 self._become(environment)
+                os.close(settles)
                 code = _run(self.words[1:])
             finally:
                 os._exit(code)
-        with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)
+        os.close(settles)
+        os.read(settled, 1)  # on a busy machine it may take a while to become what it is to be
+        os.close(settled)
+        self._begun = time.monotonic()
         return pid
 
     def _become(self, environment: dict[str, str]) -> None:
@@ -135,6 +139,7 @@ class Command:
         os.environ.update(environment)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.unraisablehook = sys.__unraisablehook__
 
     def wait(self, seconds: float) -> bool:
         """Whether it ends within so many seconds."""

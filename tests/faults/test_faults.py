@@ -1,15 +1,17 @@
 """A few cases of ``make faults``, with a command that starts quickly."""
 
+import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import Campaign, may_mount
-from tests.faults.cases import FULL, KILLS, READ_ONLY, TWICE, Whole, run_case, undisturbed
+from tests.faults.campaign import Campaign, may_mount, share
+from tests.faults.cases import FULL, KILLS, READ_ONLY, TWICE, Whole, prepared, run_case, undisturbed, was_done
 from tests.faults.contents import content, difference, digests, incomplete
-from tests.faults.process import Command
+from tests.faults.process import Command, Failed
 from tests.faults.verbs import VERBS
 
 DRAW = VERBS["synthesize"]
@@ -27,6 +29,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(place: Path) -> Whole:
     return undisturbed(DRAW, place / "material", place / "case", place / "whole/synthesize")
+
+
+def test_the_undisturbed_command_is_run_once(place: Path, whole: Whole) -> None:
+    assert undisturbed(DRAW, place / "nowhere", place / "nowhere", place / "whole/synthesize") == whole
 
 
 @pytest.mark.parametrize("kind", [*KILLS, TWICE])
@@ -52,6 +58,22 @@ def test_a_broken_promise_is_found(place: Path, whole: Whole, tmp_path: Path) ->
     ((number, failure),) = found["failures"]  # type: ignore[misc]
     assert found["cases"] == 2 and number == 0
     assert "000.png differs from the undisturbed one" in failure and (tmp_path / "faults.json").is_file()
+
+
+def test_slow_commands_and_kinds_without_chance_get_fewer_cases() -> None:
+    assert [share("SIGKILL", 8), share("SIGKILL", 8, slow=True), share(READ_ONLY, 8), share(TWICE, 1)] == [8, 2, 2, 1]
+
+
+def test_a_command_that_ends_by_a_signal_must_have_done_its_work(place: Path, whole: Whole) -> None:
+    begun, folder = time.time(), prepared(place / "material", place / "done")
+    with pytest.raises(Failed, match="nothing written and not a word"):
+        was_done(DRAW, whole, folder, begun, "killed")
+    shutil.copytree(whole.folder / "drawn", folder / "drawn", copy_function=shutil.copy)
+    was_done(DRAW, whole, folder, begun, "killed")
+    file = folder / "drawn/train/Images/000.png"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(Failed, match="000.png differs"):
+        was_done(DRAW, whole, folder, begun, "killed")
 
 
 def test_a_signal_strikes_at_the_write_that_is_named(place: Path) -> None:

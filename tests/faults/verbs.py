@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image
 
 from prune.files import write_text
-from tests.conftest import ROOT, TINY
+from tests.conftest import PINNED, ROOT, TINY
 from tests.faults.process import Command
 
+SMALL = ("--latency_repeats", "0", "--crop_size", "64", "--batch_size", "4", *PINNED)
 QUICKLY = ("--latency_repeats", "0", "--workers", "0")
 PLAN = """
 name = "new"
@@ -53,6 +54,7 @@ class Verb:
         loose: Patterns of results that say when and how fast, below ``results``; of them only completeness counts.
         replaces: Whether results that are there stay complete until new ones take their place.
         fresh: Whether it is always started in a new interpreter: it imports little.
+        slow: Whether it takes so long that it gets a quarter of the cases.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Verb:
     loose: tuple[str, ...] = ()
     replaces: bool = True
     fresh: bool = False
+    slow: bool = False
 
     def command(self, folder: Path, *flags: str, told: Mapping[str, str] | None = None, fresh: bool = False) -> Command:
         """Start it in a folder, with further flags."""
@@ -88,16 +91,8 @@ VERBS = {
         Verb(
             "prune",
             (
-                *(
-                    "torchvision_pruning.py",
-                    "--state_dict",
-                    "dense",
-                    "--importance_type",
-                    "Taylor",
-                    "--model_name",
-                    "new",
-                ),
-                *("--data_dir", "data", "--latency_repeats", "0", "--crop_size", "64", "--batch_size", "4"),
+                *("torchvision_pruning.py", "--state_dict", "dense", "--model_name", "new", "--data_dir", "data"),
+                *("--importance_type", "Taylor", *SMALL),
             ),
             ("results/models/new.pth", "results/pruning/new.json", "results/pruning/new.csv"),
         ),
@@ -117,28 +112,13 @@ VERBS = {
             "export",
             ("-m", "prune", "export", "dense", "--data", "data", "--output", "results/exports/new.onnx"),
             ("results/exports/new.onnx", "results/exports/new.onnx.json"),
+            slow=True,
         ),
         Verb(
             "survey of a map",
             (*SURVEY, "map.tif", "--model", "crack", "--name", "new"),
             ("results/surveys/new",),
             loose=("*.gpkg",),
-        ),
-        Verb(
-            "study",
-            ("-m", "prune", "study", "plan.toml", "--jobs", "1", "--output", "results/studies/new"),
-            ("results/studies/new",),
-            loose=(
-                "*/trials/*",
-                "*.html",
-                "*.md",
-                "*.tex",
-                "*.csv",
-                "*.png",
-                "*.xlsx",
-                "*/fingerprints.json",
-                "*/study.json",
-            ),
         ),
         Verb("survey of a video", (*SURVEY, "clip.mp4", "--model", "crack", "--name", "new"), ("results/surveys/new",)),
         Verb(
@@ -180,6 +160,7 @@ VERBS = {
             ),
             ("results/exports/new.xml", "results/exports/new.bin", "results/exports/new.xml.json"),
             loose=("results/exports/new.xml",),
+            slow=True,
         ),
         Verb(
             "prepare",
@@ -187,6 +168,23 @@ VERBS = {
             ("prepared",),
             again=("--force",),
             over=("--force",),
+        ),
+        Verb(
+            "study",
+            ("-m", "prune", "study", "plan.toml", "--jobs", "1", "--output", "results/studies/new"),
+            ("results/studies/new",),
+            loose=(
+                "*/trials/*",
+                "*.html",
+                "*.md",
+                "*.tex",
+                "*.csv",
+                "*.png",
+                "*.xlsx",
+                "*/fingerprints.json",
+                "*/study.json",
+            ),
+            slow=True,
         ),
     )
 }
@@ -205,12 +203,10 @@ def make_material(folder: Path) -> Path:
             raise RuntimeError(f"{words}: {done.errors}")
 
     do("-m", "prune", "synthesize", "data", "--images", "12", "--size", "64")
-    train = ("--epochs", "2", "--weights", "none")
-    do("train.py", "data/train", "data/val", "dense", *TINY, *train)
+    for written, weights, epochs in (("a.xlsx", "dense", "2"), ("b.xlsx", "other", "1")):
+        do("train.py", "data/train", "data/val", weights, *TINY, "--epochs", epochs, "--weights", "none")
+        do("test.py", "data/test", "--weights", weights, "--output", written, *QUICKLY)
     shutil.rmtree(folder / "results/runs")  # large, and copied for every case
-    for name, size in (("a", "0"), ("b", "48")):
-        written = f"{name}.xlsx"
-        do("test.py", "data/test", "--weights", "dense", "--output", written, "--resize", size, *QUICKLY)
     shutil.copytree(folder / "data/test/Labels_grayscale", folder / "masks")
     photographs(folder / "photos", 8)
     if _has("av"):

@@ -109,7 +109,9 @@ def test_a_crack_that_grew_is_longer_and_wider() -> None:
     assert (growth.length_before_px, growth.length_after_px) == pytest.approx((100, 150))
     assert (growth.length_px, growth.width_px) == pytest.approx((50, 2)) and growth.new_px == pytest.approx(46, abs=1.1)
     stretch = 0.5 / (300 * 10) * 150
-    assert growth.length_error_px == pytest.approx(math.sqrt((1.4826 * 5) ** 2 + (1.4826 * 7.5) ** 2 + 2**2 + stretch**2))
+    assert growth.length_error_px == pytest.approx(
+        math.sqrt((1.4826 * 5) ** 2 + (1.4826 * 7.5) ** 2 + 2**2 + stretch**2)
+    )
     assert growth.width_error_px == pytest.approx(0.3 * math.sqrt(2)) and growth.verdict == "longer and wider"
 
 

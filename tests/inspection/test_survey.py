@@ -268,7 +268,10 @@ def test_the_command_lists_broken_files_and_exits_with_1(tmp_path: Path) -> None
     photos = photographs(tmp_path / "photos", 2)
     (photos / "cut.jpg").write_bytes(b"nothing")
     done = command("-m prune", "survey", "photos", "--model", "crack", "--name", "bridge", cwd=tmp_path)
-    assert done.returncode == 1 and "1 file could not be surveyed, or only in part, beside 2 photographs that could" in done.stderr
+    assert (
+        done.returncode == 1
+        and "1 file could not be surveyed, or only in part, beside 2 photographs that could" in done.stderr
+    )
     assert done.stderr.count("\n") == 1 and "results/surveys/bridge/report.html" in done.stdout
     done = command("-m prune", "survey", cwd=tmp_path)
     assert done.returncode == 2 and "expected photographs, found none" in done.stderr

@@ -195,6 +195,18 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "nowhere.pth")
 
 
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    content = save_checkpoint(pruned_network(), tmp_path / "whole.pth").read_bytes()
+    with zipfile.ZipFile(tmp_path / "whole.pth") as archive:
+        weights = max(archive.infolist(), key=lambda entry: entry.file_size)
+    for place in range(200, weights.file_size, weights.file_size // 8):
+        damaged = bytearray(content)
+        damaged[weights.header_offset + place] ^= 1
+        (tmp_path / "a.pth").write_bytes(damaged)
+        with refused("a.pth: expected a checkpoint, found"):
+            load_checkpoint(tmp_path / "a.pth")
+
+
 @pytest.mark.slow
 def test_incomplete_newer_and_misfit_checkpoints_are_refused(tmp_path: Path) -> None:
     file = save_checkpoint(pruned_network(), tmp_path / "a.pth")

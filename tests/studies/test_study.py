@@ -161,6 +161,13 @@ def test_missing_data_an_unknown_network_and_no_study_are_refused(place: Path) -
     assert not (place / "s/study.json").exists()
 
 
+@pytest.mark.parametrize("text", ["{", "[1]", '{"plan": 3}', "[" * 100_000])
+def test_a_damaged_study_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "study.json").write_text(text)
+    with refused("study.json: expected "):
+        report(tmp_path)
+
+
 def test_report_only_needs_no_data_and_gives_the_same(place: Path) -> None:
     with refused("expected the folder of a study, found no study.json"):
         study(output=place / "s", report_only=True)

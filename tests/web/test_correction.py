@@ -1,5 +1,6 @@
 """Corrected pairs: exact pixels, through the data room and ``score``."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -67,6 +68,29 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     files = [saved_pair(PHOTO, CRACKS, CRACK, tmp_path, "wall").name for _ in range(2)]
     assert files == ["wall_2.png", "wall_3.png"]
     assert (tmp_path / "Images" / "Wall.jpg").read_bytes() == b"other"
+
+
+def test_a_pair_that_a_killed_page_half_named_is_finished_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[Path] = []
+
+    def replace(self: Path, target: Path) -> None:
+        if named:
+            os._exit(9)
+        named.append(target)
+        os.replace(self, target)  # noqa: PTH105
+
+    if os.fork() == 0:
+        monkeypatch.setattr(Path, "replace", replace)
+        saved_pair(PHOTO, CRACKS, CRACK, tmp_path, "wall")
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 9
+    with refused("Labels_grayscale/wall.png: no image with the same stem"):
+        find_split(tmp_path, None)
+    (tmp_path / "Images" / ".other.01234567.writing.png").write_bytes(b"of a label that is not there")
+    assert saved_pair(PHOTO + 1, CRACKS, CRACK, tmp_path, "wall").name == "wall_2.png"
+    pairs = find_split(tmp_path, None).pairs
+    assert [pair.stem for pair in pairs] == ["wall", "wall_2"] and (read_image(pairs[0].image) == PHOTO).all()
 
 
 def test_visitors_who_save_at_the_same_time_get_names_of_their_own(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import stat
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 from PIL import Image
 
 from prune.cli.app import AppOptions
+from prune.files import locked
 from prune.web.guard import MAX_BODY, Guard, allowed, is_local
-from prune.web.server import _Uploads, free_port, serve
+from prune.web.server import _private_folder, _Uploads, free_port, serve
 from tests.conftest import ROOT, refused
 from tests.web.hand_made import dark_network
 from tests.web.serving import WAIT, address_of, fetched, form, served, start
@@ -136,6 +138,23 @@ def test_an_upload_without_a_name_is_not_to_be_removed_as_a_file(tmp_path: Path)
     (tmp_path / "a.png").touch()
     uploads.update([str(tmp_path), str(tmp_path / "a.png")], [str(tmp_path / "comes later.png")])
     assert uploads == {str(tmp_path / "a.png"), str(tmp_path / "comes later.png")}
+
+
+def test_folders_of_killed_pages_are_removed_at_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed, living, foreign, link = (tmp_path / f"prune-page-{name}" for name in ("killed", "living", "mine", "link"))
+    for folder in (killed, living, foreign):
+        (folder / "files").mkdir(parents=True)
+    (killed / ".page.lock").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / ".page.lock").touch()
+    link.symlink_to(tmp_path / "elsewhere")
+    with locked(living / "page"), _private_folder() as private:
+        assert not killed.exists()
+        with _private_folder():  # another page
+            assert private.is_dir()
+    assert {one.name for one in tmp_path.iterdir()} == {living.name, foreign.name, link.name, "elsewhere"}
+    assert (living / "files").is_dir() and (link / ".page.lock").is_file()
 
 
 @pytest.mark.slow

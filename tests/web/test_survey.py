@@ -40,7 +40,9 @@ def test_a_zip_file_becomes_a_report_and_progress_is_told(surveys: Surveys, tmp_
     told: list[tuple[int, int]] = []
     made = surveys.make([str(tmp_path / "wall.zip")], "dark.onnx", 0.5, lambda *done: told.append(done))
     assert told == [(1, 3), (2, 3), (3, 3)]
-    assert made.text == "2 photographs, 2 with cracks: 2 cracks, total length 100 mm; 1 could not be read, see the report"
+    assert (
+        made.text == "2 photographs, 2 with cracks: 2 cracks, total length 100 mm; 1 could not be read, see the report"
+    )
     with zipfile.ZipFile(made.everything) as archive:
         names = set(archive.namelist())
         texts = [archive.read(name).decode() for name in names if name.endswith((".html", ".csv", ".json"))]
