@@ -32,6 +32,8 @@ SEED_TRIALS, RATIOS = 15, (30, 50, 70)
 """Trials of a seed: train; prune, fine-tune, score and time for each ratio; score and time the dense network."""
 PAUSE = 0.2
 """Seconds a trial takes."""
+IN_VAIN = 3
+"""Kills in a row that may find no new file: the last step is done again as a whole, and may take longer than the pause."""
 PATIENCE = 60.0
 """Seconds a process that was killed takes at most to end."""
 LOOSE = ("trials/*", "*.png", "study.json", "fingerprints.json", "*.html", "*.md", "*.xlsx", "report.html")
@@ -48,7 +50,7 @@ HEADER = (
 )
 HEAD = """Long runs of {date} on a CPU of the kind {cpu} with Python {python}. Medians of resident memory and of open files of the
 main process in the first and in the last quarter of the undisturbed run; the killed run gets a SIGKILL after every
-{every:g} s of work.
+{every:g} s of work, until three in a row find nothing new: the last step is done as a whole.
 
 """
 
@@ -101,7 +103,7 @@ def watched(words: list[str], output: Path, samples: Sampled, every: float) -> t
     Returns:
         How it ended, its seconds, and the kills.
     """
-    begun, kills = time.monotonic(), 0
+    begun, kills, in_vain, most = time.monotonic(), 0, 0, 0
     while True:
         command = Command([sys.executable, "-m", "tests.faults.long_run", *words], output.parent, fresh=True)
         before, working = _written(output), 0.0
@@ -109,17 +111,18 @@ def watched(words: list[str], output: Path, samples: Sampled, every: float) -> t
             samples.take(command.pid)
             if not working and _written(output) != before:
                 working = time.monotonic()
-            if every and working and time.monotonic() - working > every:
+            if every and in_vain < IN_VAIN and working and time.monotonic() - working > every:
                 command.strike(signal.SIGKILL, everyone=True)
         done = command.ended(PATIENCE)
         if done.code != -signal.SIGKILL:
             return done, time.monotonic() - begun, kills
-        kills += 1
+        kills, found = kills + 1, _written(output)
+        in_vain, most = (0, found) if found > most else (in_vain + 1, most)
 
 
 def _written(output: Path) -> int:
-    """How many files there are."""
-    return sum(1 for path in output.rglob("*") if path.is_file())
+    """How many files there are that are complete."""
+    return sum(1 for path in output.rglob("[!.]*") if path.is_file())
 
 
 def compared(name: str, words: list[str], count: int, folder: Path, every: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import long_run
 from tests.faults.campaign import Campaign, may_mount, share
 from tests.faults.cases import FULL, KILLS, READ_ONLY, TWICE, Whole, prepared, run_case, undisturbed, was_done
 from tests.faults.contents import content, difference, digests, incomplete
@@ -93,3 +94,33 @@ def test_contents_tell_what_differs_and_what_is_incomplete(tmp_path: Path) -> No
     before = digests(tmp_path)
     file.write_text('{"rows": [1')
     assert "JSONDecodeError" in incomplete(file) and digests(tmp_path) != before
+
+
+LAST_STEP = """
+import pathlib, sys, time
+out = pathlib.Path(sys.argv[1])
+out.mkdir(exist_ok=True)
+for name in "ab":
+    if not (out / name).exists():
+        time.sleep(0.5)
+        (out / name).touch()
+(out / "report").unlink(missing_ok=True)
+time.sleep(1.5)
+(out / "report").touch()
+time.sleep(4)
+"""
+
+
+@pytest.mark.slow
+def test_a_long_run_ends_though_its_last_step_takes_longer_than_the_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(words: list[str], cwd: Path, fresh: bool) -> Command:
+        return Command([sys.executable, "-c", LAST_STEP, words[-1]], cwd, fresh=fresh)
+
+    monkeypatch.setattr(long_run, "Command", command)
+    samples = long_run.Sampled()
+    done, _, kills = long_run.watched([str(tmp_path / "out")], tmp_path / "out", samples, every=0.1)
+    assert done.code == 0 and kills >= long_run.IN_VAIN
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["a", "b", "report"]
+    assert min(samples.mib) > 0 and min(samples.files) >= 3
