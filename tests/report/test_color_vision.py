@@ -102,7 +102,7 @@ def test_the_palettes_keep_ids_names_and_background() -> None:
             drawn = S2DS.recolored(palette, on_photograph=on_photograph)
             assert drawn.classes == S2DS.classes and drawn.colors[0] == (0, 0, 0)
             assert len(set(drawn.colors)) == len(S2DS)
-    assert S2DS.recolored("standard", on_photograph=False) is S2DS
+    assert S2DS.recolored("standard", on_photograph=False) == S2DS
     crack = S2DS.recolored("standard", on_photograph=True).colors
     assert crack == (*S2DS.colors[:6], (255, 0, 200))
 
