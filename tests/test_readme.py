@@ -24,10 +24,6 @@ MADE_BY_MAKE = {"make demo", "make test", "make app"}
 NOT_RUN = {
     "app": "serves until it is stopped: tests/web starts it",
     "study examples/study.toml": "takes minutes: a plan like it is run by tests/studies",
-    "train data/train": "the recipe of the network that ships: hours",
-    "export tuned": "the same",
-    "prune --pruning_ratio 50 --importance_type Taylor --batches": "the same",
-    "synthesize synthetic": "the same",
 }
 """Commands of docs that are only parsed here (tests/test_docs.py), by how they begin, with the reason."""
 NAMES = {"DATA": "data/S2DS", "5M": "2M"}

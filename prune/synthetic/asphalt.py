@@ -144,9 +144,11 @@ def _ragged(wall: Wall, edge: Points) -> Points:
 
 def _jagged(wall: Wall, seen: Field) -> Field:
     """The open share, float32 (S, S), moved to and fro by the stones that the crack runs around."""
-    reach = wall.side / 384 * wall.rng.uniform(0.3, 2.0)
+    unit = wall.side / 384
+    reach = unit * wall.rng.uniform(0.3, 2.0)
     rows, columns = np.indices(seen.shape, dtype=np.float32)
-    places = rows + np.float32(reach) * _grain(wall, 1.2), columns + np.float32(reach) * _grain(wall, 1.2)
+    stones = _grain(wall, 1.2 * unit), _grain(wall, 1.2 * unit)
+    places = rows + np.float32(reach) * stones[0], columns + np.float32(reach) * stones[1]
     return np.clip(ndimage.map_coordinates(seen, places, order=1, mode="nearest"), 0, 1)
 
 
