@@ -39,7 +39,7 @@ TENSORRT = {
     *("Add", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Concat", "Constant", "Conv", "ConvTranspose"),
     *("DepthToSpace", "DequantizeLinear", "Div", "Gather", "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity"),
     *("MaxPool", "Mul", "Pad", "QuantizeLinear", "ReduceMean", "Relu", "Reshape", "Resize", "Shape", "Sigmoid"),
-    *("Slice", "Squeeze", "Sub", "Unsqueeze"),
+    *("Clip", "Slice", "Squeeze", "Sub", "Unsqueeze"),
 }
 """Operators of our graphs that TensorRT's ONNX parser documents (a part of its list)."""
 
