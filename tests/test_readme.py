@@ -50,7 +50,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def docs_place(tmp_path: Path) -> Path:
-    """A folder of a reader of the docs: own photographs and masks, another data set, and results of ``test.py``."""
+    """A folder of a reader of the docs: what its pages call their own (photographs, masks, networks, evaluations, a survey)."""
     prepare(tmp_path)
     test = tmp_path / "data/S2DS/test"
     for name in ("download", "results/corrections", "data/CRACK500"):

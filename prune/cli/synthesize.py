@@ -1,4 +1,4 @@
-"""``python -m prune synthesize``: S2DS-like photographs of all seven classes, drawn from a seed."""
+"""``python -m prune synthesize``: photographs of damaged concrete or asphalt with labels, drawn from a seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

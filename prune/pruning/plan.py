@@ -169,7 +169,8 @@ def plan(
     """Search the pruning ratio for the target and the fastest divisor, where ``config`` asks for them.
 
     Works on copies and writes nothing but ``--layer_times``. With both, divisors are compared at the ratio that
-    whole channels need for the target, and the ratio is then searched again for the fastest.
+    whole channels need for the target, and the ratio is then searched again for the fastest; latency allocation compares
+    whole plans (``plan_latency``).
 
     Args:
         model: The network to be pruned.
