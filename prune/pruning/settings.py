@@ -51,10 +51,7 @@ class PruneSettings(DataOptions):
         "DeepLab and FCN: pixels per feature of the backbone, weights kept; 16 for 8 removes most of its last layers' MACs",
         choices=OUTPUT_STRIDES,
     )
-    round_to: str | int = option(
-        8,
-        "layer widths become multiples of this; auto: the best of several on --runtime",
-    )
+    round_to: str | int = option(8, "layer widths become multiples of this; auto: the best of several on --runtime")
     batches: int = option(8, "labeled batches for the gradients", low=1)
     batch_size: int = option(1, "crops per gradient batch; 1 needs the least memory", low=1)
     crop_size: int = option(512, "side of the square crops in px", low=32)
