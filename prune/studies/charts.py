@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from prune.report.charts import COLORS, DENSE, MARKERS, empty_figure, plain, save, shared_legend
 from prune.studies.table import HEADLINE, SCORES, Cell, costs_of
@@ -24,6 +25,15 @@ SAME, APART = 0.01, 1.035
 """Rows whose costs differ by less than this share are drawn side by side, each this many times farther to the right."""
 LABELED = 14
 """With more points than this, only those on the front are labeled."""
+PLACES = (
+    (6.0, 4.0, "left"),
+    (6.0, -11.0, "left"),
+    (-6.0, 4.0, "right"),
+    (-6.0, -11.0, "right"),
+    (6.0, 16.0, "left"),
+    (6.0, -23.0, "left"),
+)
+"""Where the text of a point may stand: offsets in points from the marker, and the side of the text that is there."""
 
 
 def style(cells: Sequence[Cell]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -71,16 +81,23 @@ def _common_level(cells: Sequence[Cell]) -> str:
 def _chart(cells: Sequence[Cell], cost: str, label: str, path: Path, title: str) -> Path:
     shown = [name for name in HEADLINE if any(name in cell.scores for cell in cells)]
     figure = empty_figure(6.4 * max(1, len(shown)), 5.2, title)
+    panels = []
     for number, score in enumerate(shown, 1):
         axes = figure.add_subplot(1, len(shown), number)
-        _panel(axes, cells, score, cost)
+        panels.append((axes, *_panel(axes, cells, score, cost)))
         axes.set_xlabel(f"{label}, log scale")
         axes.set_ylabel(f"{SCORES[score]}, mean over seeds")
     shared_legend(figure, 5)
+    figure.draw_without_rendering()  # from here on everything has its place
+    for axes, points, texts in panels:
+        _write(axes, points, texts)
     return save(figure, path)
 
 
-def _panel(axes: Axes, cells: Sequence[Cell], score: str, cost: str) -> None:
+def _panel(
+    axes: Axes, cells: Sequence[Cell], score: str, cost: str
+) -> tuple[list[tuple[float, float]], list[tuple[float, float, str]]]:
+    """Draw a score over a cost; the points, and those that a text belongs to."""
     styles, networks = style(cells), len({cell.network for cell in cells})
     points: list[tuple[float, float, Cell]] = []
     seen: list[float] = []
@@ -118,15 +135,32 @@ def _panel(axes: Axes, cells: Sequence[Cell], score: str, cost: str) -> None:
             zorder=0,
             label="Pareto front",
         )
-    common = _common_level(cells)
-    for number, (place, value, cell) in enumerate(points):
-        level = "" if cell.level == common else cell.level
-        text = " ".join(filter(None, (level, cell.options, "" if cell.precision == "fp32" else cell.precision)))
-        if text and (len(points) <= LABELED or number in best):
-            axes.annotate(text, (place, value), (6, 4), textcoords="offset points", fontsize=8, color="#404040")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.15, y=0.1)
     plain(axes)
+    common = _common_level(cells)
+    texts = []
+    for number, (place, value, cell) in enumerate(points):
+        level = "" if cell.level == common else cell.level
+        text = " ".join(filter(None, (level, cell.options, "" if cell.precision == "fp32" else cell.precision)))
+        if text and (len(points) <= LABELED or number in best):
+            texts.append((place, value, text))
+    return [point[:2] for point in points], texts
+
+
+def _write(axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[tuple[float, float, str]]) -> None:
+    """Write each text beside its point: at the first place where it covers no point and no other text, else at the first."""
+    marks = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in axes.transData.transform(points)] if points else []
+    taken: list[Bbox] = []
+    for place, value, text in sorted(texts, key=lambda item: item[1]):
+        label = axes.annotate(text, (place, value), (0, 0), textcoords="offset points", fontsize=8, color="#404040")
+        for x, y, side in (*PLACES, PLACES[0]):
+            label.set(position=(x, y), horizontalalignment=side)
+            box = label.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            if inside and not any(box.overlaps(other) for other in (*marks, *taken)):
+                break
+        taken.append(box)

@@ -121,7 +121,7 @@ def test_two_trainings_of_one_name_do_not_mix(data: Path, here: Path) -> None:
 
 @pytest.mark.slow
 def test_a_resumed_run_needs_no_flag_again(data: Path, here: Path, stop_in_epoch: Callable[[int], None]) -> None:
-    flags = [*TINY, "--weights", "none", "--epochs", "3", "--lr", "0.002", "--seed", "4"]
+    flags = [*TINY, "--weights", "none", "--epochs", "3", "--lr", "0.002", "--seed", "4", "--threads", "1"]
     command_line.main([str(data / "train"), str(data / "val"), "whole", *flags])
     stop_in_epoch(3)
     with pytest.raises(KeyboardInterrupt):
