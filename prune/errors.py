@@ -17,6 +17,8 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """What a disk answers that takes or gives no more: full, quota used up, read-only, broken."""
 NOBODY_READS = 128 + 13
 """Exit code of a program whose output no one reads any more: what a shell says of one that SIGPIPE ended."""
+INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C or SIGTERM ended."""
 AGAIN_S = 0.02
 """Seconds after which an interrupt that was lost is raised again."""
 
@@ -138,12 +140,38 @@ def ctrl_c_later() -> Iterator[None]:
 
 
 @contextmanager
+def signals_later() -> Iterator[None]:
+    """A Ctrl-C or SIGTERM inside the block has its effect after it: for a moment in which things belong together.
+
+    Blocking signals would not do: another thread takes them, and Python acts on them in the main one. Handlers of the system,
+    which end the process at once, are left alone.
+    """
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():  # gets no signals
+        yield
+        return
+    struck: list[int] = []
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers: dict[int, Any] = {number: handler for number, handler in found.items() if callable(handler)}
+    try:
+        for number in handlers:
+            signal.signal(number, lambda number, _: struck.append(number))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if struck:
+        handlers[struck[0]](struck[0], None)
+
+
+@contextmanager
 def nothing_ignored() -> Iterator[None]:
     """Inside the block, a Ctrl-C that Python would drop is raised again, and nothing is printed about it.
 
     Python prints and drops an exception in what it calls by itself, such as ``__del__`` and the clean-up of an import.
     """
-    before = sys.unraisablehook
+    before, again = sys.unraisablehook, []
 
     def hook(dropped: "sys.UnraisableHookArgs") -> None:
         if not issubclass(dropped.exc_type, KeyboardInterrupt):
@@ -151,13 +179,17 @@ def nothing_ignored() -> Iterator[None]:
             return
         import threading
 
-        threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+        again.append(threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)))
+        again[-1].start()
 
     sys.unraisablehook = hook
     try:
         yield
     finally:
         sys.unraisablehook = before
+        for timer in again:  # one that fired after the block would end the process
+            timer.cancel()
+            timer.join()
 
 
 def run(main: Callable[[], object]) -> int:
@@ -189,8 +221,20 @@ def _code_of(main: Callable[[], object]) -> int:
     except UserError as error:
         return _ended(f"error: {error.message}", error.exit_code)
     except KeyboardInterrupt as interrupt:
-        return _ended(str(interrupt) or "interrupted", 130)
+        return _ended(str(interrupt) or "interrupted", INTERRUPTED)
+    except OSError:
+        raise
+    except Exception as error:
+        if not _was_interrupted(error):
+            raise
+        return _ended("interrupted", INTERRUPTED)
     return 0
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether an error was made of a Ctrl-C: libraries that catch everything, such as openpyxl, raise another one instead."""
+    context = error.__context__
+    return context is not None and (isinstance(context, KeyboardInterrupt) or _was_interrupted(context))
 
 
 def _nobody_reads() -> bool:

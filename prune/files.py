@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from prune.errors import CannotWrite, UserError
+from prune.errors import CannotWrite, UserError, signals_later
 from prune.progress import say
 
 RESULTS = Path("results")
@@ -124,9 +124,10 @@ def atomic_paths(*paths: Path, durable: bool = False) -> Iterator[list[Path]]:
             for path, one in zip(paths, temporary, strict=True):
                 writing = path
                 _flush(one)
-        for path, one in zip(paths, temporary, strict=True):
-            writing = path
-            one.replace(path)
+        with signals_later():  # all get their names, or none
+            for path, one in zip(paths, temporary, strict=True):
+                writing = path
+                one.replace(path)
     except CannotWrite as error:  # of what writes the temporary file as if it were the final one
         message = error.message
         for path, one in zip(paths, temporary, strict=True):

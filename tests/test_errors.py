@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prune.errors import CannotWrite, UserError, nothing_ignored, run, signals_interrupt
+from prune.errors import AGAIN_S, CannotWrite, UserError, nothing_ignored, run, signals_interrupt, signals_later
 from tests.conftest import ROOT
 
 
@@ -101,6 +101,41 @@ def test_a_ctrl_c_that_python_drops_is_raised_again() -> None:
         Dropped()
         for _ in range(500):
             time.sleep(0.01)
+
+
+def test_a_ctrl_c_that_a_library_made_another_error_of_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        try:
+            raise KeyboardInterrupt
+        except:  # noqa: E722, as openpyxl does
+            raise TypeError("expected int")  # noqa: B904
+
+    assert run(main) == 130 and capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_ctrl_c_that_was_dropped_does_not_strike_after_the_end() -> None:
+    class Loud:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0)  # here it is raised, and dropped
+
+    with nothing_ignored():
+        gone = Loud()
+        del gone
+    time.sleep(5 * AGAIN_S)  # a second one here would end the test
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_end_of_what_belongs_together(number: int) -> None:
+    done = []
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with signals_interrupt():
+        with pytest.raises(KeyboardInterrupt), signals_later():
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            done.append("the rest")
+        assert done == ["the rest"]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_sigterm_is_taken_twice_and_given_back() -> None:

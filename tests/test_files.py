@@ -16,6 +16,7 @@ from prune.files import (
     STALE_SECONDS,
     TEMPORARY,
     atomic_path,
+    atomic_paths,
     locked,
     require_plain_name,
     short_name,
@@ -85,6 +86,20 @@ HOLD = (
     "with locked(Path('models/a.pth')):\n"
     "    print('held', flush=True); sys.stdin.read() if {waits} else time.sleep(0.5)"
 )
+
+
+def test_files_that_belong_together_get_their_names_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = Path.replace
+
+    def interrupted(self: Path, target: Path) -> Path:
+        os.kill(os.getpid(), signal.SIGINT)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), atomic_paths(tmp_path / "a", tmp_path / "b") as (one, other):
+        one.write_text("1")
+        other.write_text("2")
+    assert visible(tmp_path, "*") == [tmp_path / "a", tmp_path / "b"]
 
 
 def test_a_lock_refuses_at_once_and_dies_with_its_process(here: Path) -> None:

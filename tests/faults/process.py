@@ -6,6 +6,7 @@ A forked command does what ``python`` does with the same words, but for the seco
 import atexit
 import contextlib
 import ctypes
+import faulthandler
 import importlib
 import os
 import runpy
@@ -140,6 +141,7 @@ class Command:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.unraisablehook = sys.__unraisablehook__
+        faulthandler.enable()  # says where a crash happened
 
     def wait(self, seconds: float) -> bool:
         """Whether it ends within so many seconds."""
