@@ -161,8 +161,8 @@ def signals_later() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if struck:
-        handlers[struck[0]](struck[0], None)
+        if struck:
+            handlers[struck[0]](struck[0], None)
 
 
 @contextmanager
