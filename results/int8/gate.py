@@ -107,7 +107,7 @@ def best(rows: list[dict[str, Any]]) -> str:
     """A line for each network: what the file of the means that ``auto`` takes loses on each runtime."""
     header = ["network", "removed", "mIoU", "crack ltIoU@4"]
     for runtime in RUNTIMES.values():
-        header += [f"{runtime}: made by", "mIoU lost", "ltIoU@4 lost", "gate"]
+        header += [runtime, "lost, mIoU / ltIoU@4"]
     lines: dict[str, list[Any]] = {}
     for found in rows:
         name = found["network"]
@@ -116,7 +116,10 @@ def best(rows: list[dict[str, Any]]) -> str:
             lines[name] = [f"`{name}`", f"{found['channels_removed_percent']}%", *scores]
         if found["means"].startswith("auto"):
             lost = (f"{found[f'{score}_lost_points']:.2f}".replace("-", "−") for score in ("miou", "crack_lt_iou_4"))
-            lines[name] += [f"`{found['means'].split()[-1]}`", *lost, "passes" if found["passed"] else "fails"]
+            lines[name] += [
+                f"`{found['means'].split()[-1]}`",
+                " / ".join(lost) + ("" if found["passed"] else ", fails"),
+            ]
     return markdown_table(header, list(lines.values()))
 
 
