@@ -26,7 +26,8 @@ KINDS = (*KILLS, FULL, READ_ONLY, TWICE)
 ENDS = 60
 """Seconds within which a command ends after SIGTERM or SIGINT."""
 STARTED, IMPORTING = 0.3, 8.0
-"""Seconds after which Python itself has started (before, an interrupt is its own matter), and everything is imported."""
+"""Seconds after which Python itself has started (before, an interrupt is its own matter), and everything is imported; of the
+first also seconds of CPU time, on a busy machine."""
 NEVER = ("Traceback", "Exception ignored", "enforce fail", "terminate called", "Segmentation", "leaked")
 
 
@@ -134,6 +135,8 @@ def _killed(verb: Verb, number: int, rng: random.Random, whole: Whole, material:
     begun = time.time()
     command = verb.command(folder, *flags, told=told, fresh=importing)
     if not told and not command.wait(moment):
+        while (importing or verb.fresh) and command.cpu_seconds() < min(STARTED, moment) and not command.wait(0.01):
+            pass
         command.strike(number, everyone)
         done = command.ended(LIMIT if number == signal.SIGKILL else ENDS)
     else:

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import faulthandler
 import importlib
+import math
 import os
 import runpy
 import signal
@@ -155,6 +156,14 @@ class Command:
             else:
                 time.sleep(0.01)
         return True
+
+    def cpu_seconds(self) -> float:
+        """CPU time it has taken so far, infinite when it is gone."""
+        try:
+            words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return math.inf
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def strike(self, number: int, everyone: bool) -> None:
         """Send a signal to it, or to all its processes."""
