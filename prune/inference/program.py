@@ -22,6 +22,7 @@ from prune.errors import UserError
 _ATEN = (
     *("conv2d.default", "conv_transpose2d.input", "batch_norm.default", "dropout.default", "sym_size.int"),
     *("relu.default", "relu_.default", "hardswish.default", "hardswish_.default", "hardsigmoid.default"),
+    *("hardtanh.default", "hardtanh_.default"),
     *("sigmoid.default", "add.Tensor", "add_.Tensor", "mul.Tensor", "mul_.Tensor", "sub.Tensor", "cat.default"),
     *("max_pool2d.default", "avg_pool2d.default", "adaptive_avg_pool2d.default", "pixel_shuffle.default"),
     *("upsample_bilinear2d.vec", "upsample_nearest2d.vec", "pad.default", "slice.Tensor", "argmax.default", "to.dtype"),

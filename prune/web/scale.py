@@ -5,8 +5,8 @@ import math
 from prune.errors import UserError
 
 Point = tuple[float, float]
-CLOSEST = 2.0
-"""px: nearer points are taken for one spot that was clicked twice."""
+CLOSEST = 10.0
+"""px: nearer points are taken for one spot that was clicked twice; as a known length they would be too short anyway."""
 
 
 def scale_of(first: Point, second: Point, length_mm: float | None) -> float:
