@@ -141,14 +141,20 @@ def _panel(
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.15, y=0.1)
     plain(axes)
-    common = _common_level(cells)
+    return [point[:2] for point in points], _texts(points, best, _common_level(cells))
+
+
+def _texts(
+    points: Sequence[tuple[float, float, Cell]], best: Sequence[int], common: str
+) -> list[tuple[float, float, str]]:
+    """What is written beside which points; of many points, only beside the best."""
     texts = []
     for number, (place, value, cell) in enumerate(points):
         level = "" if cell.level == common else cell.level
         text = " ".join(filter(None, (level, cell.options, "" if cell.precision == "fp32" else cell.precision)))
         if text and (len(points) <= LABELED or number in best):
             texts.append((place, value, text))
-    return [point[:2] for point in points], texts
+    return texts
 
 
 def _write(axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[tuple[float, float, str]]) -> None:
