@@ -32,6 +32,10 @@ PLACES = (
     (-6.0, -11.0, "right"),
     (6.0, 16.0, "left"),
     (6.0, -23.0, "left"),
+    (-6.0, 16.0, "right"),
+    (-6.0, -23.0, "right"),
+    (6.0, 28.0, "left"),
+    (6.0, -35.0, "left"),
 )
 """Where the text of a point may stand: offsets in points from the marker, and the side of the text that is there."""
 
