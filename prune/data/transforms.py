@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional as F
 
 from prune.data.labels import IGNORE_INDEX
 from prune.data.preprocessing import Preprocessing
+from prune.data.voids import DrawnVoids
 from prune.errors import UserError
 from prune.options import AUGMENTATIONS
 
@@ -26,6 +27,7 @@ class Augmentation:
     jitter: float = 0.8
     blur: float = 0.1
     noise: float = 0.1
+    voids: float = 0.0
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
 
@@ -35,18 +37,20 @@ _CHANGES: dict[str, dict[str, float]] = dict(
 )
 
 
-def augmentation(kind: str, crop_size: int, scale: tuple[float, float], preprocessing: Preprocessing) -> Augmentation:
+def augmentation(
+    kind: str, crop_size: int, scale: tuple[float, float], preprocessing: Preprocessing, voids: float = 0.0
+) -> Augmentation:
     """The variation called ``kind``, always on top of the random crop and of its zoom factors ``scale``.
 
     ``full`` has flips, rotation, photometric jitter, blur and noise, ``flips`` horizontal and vertical flips only,
-    ``none`` nothing.
+    ``none`` nothing. ``voids`` is the share of the crops on which voids are drawn besides, see ``prune.data.voids``.
 
     Raises:
         UserError: for an unknown kind.
     """
     if kind not in _CHANGES:
         raise UserError(f"--augment: expected one of {', '.join(_CHANGES)}, found {kind!r}")
-    full = Augmentation(crop_size, scale, preprocessing=preprocessing)
+    full = Augmentation(crop_size, scale, voids=voids, preprocessing=preprocessing)
     return replace(full, **_CHANGES[kind])  # type: ignore[arg-type]
 
 
@@ -83,7 +87,7 @@ class RandomScaledCrop(v2.Transform):
 
 
 def training_transform(options: Augmentation) -> v2.Compose:
-    """Random scaled crop, flips, rotation, photometric jitter, blur, noise, normalization.
+    """Random scaled crop, drawn voids, flips, rotation, photometric jitter, blur, noise, normalization.
 
     Takes ``tv_tensors.Image`` uint8 (3, H, W) and ``tv_tensors.Mask`` uint8 (H, W); gives float32 (3, S, S) and
     uint8 (S, S), where pixels without a label are ``IGNORE_INDEX``.
@@ -93,6 +97,7 @@ def training_transform(options: Augmentation) -> v2.Compose:
     return v2.Compose(
         [
             RandomScaledCrop(options.crop_size, options.scale),
+            *([v2.RandomApply([DrawnVoids()], options.voids)] if options.voids else []),
             v2.RandomHorizontalFlip(options.flip),
             v2.RandomVerticalFlip(options.flip),
             v2.RandomApply([v2.RandomRotation(options.degrees, fill=fill)], options.rotate),

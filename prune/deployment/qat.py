@@ -24,7 +24,7 @@ CROP = 256
 """Smallest side in px of the crops: ranges learned on small ones do not fit whole photographs."""
 KEPT = (
     *("batch_size", "crop_size", "scale_min", "scale_max", "augment", "loss", "focal_gamma", "class_weights"),
-    *("optimizer", "clip", "monitor", "val_images", "workers", "cache", "seed", "dataset", "mask_threshold"),
+    *("voids", "optimizer", "clip", "monitor", "val_images", "workers", "cache", "seed", "dataset", "mask_threshold"),
 )
 """Settings of the network's own training that its quantization-aware training repeats."""
 

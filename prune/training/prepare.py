@@ -75,7 +75,7 @@ def training_batches(settings: TrainSettings, split: Split, crop: int, preproces
             f"found {batch_size}"
         )
     scale = (settings.scale_min, settings.scale_max)
-    transform = training_transform(augmentation(settings.augment, crop, scale, preprocessing))
+    transform = training_transform(augmentation(settings.augment, crop, scale, preprocessing, settings.voids))
     dataset = SegmentationDataset(split, transform, settings.seed, settings.cache)
     return training_loader(dataset, batch_size, settings.workers, Share(ranks.rank(), size))
 

@@ -47,6 +47,9 @@ class TrainSettings(DataOptions):
     scale_min: float = option(0.5, "smallest random zoom", low=0.05)
     scale_max: float = option(2.0, "largest random zoom", low=0.05)
     augment: str = option("full", "augmentation of the crops besides zoom", choices=AUGMENTATIONS)
+    voids: float = option(
+        0.0, "share (0 to 1) of the crops on which air voids and chipped spots are drawn, labeled as background", low=0
+    )
     loss: str = option("ce_dice", "training loss", choices=LOSSES)
     focal_gamma: float = option(2.0, "focal losses: larger values down-weight pixels that are already right", low=0)
     class_weights: str = option("none", "none, inverse, sqrt_inverse, crack=2 or one number per class")
@@ -108,6 +111,8 @@ class TrainSettings(DataOptions):
             raise UserError(f"--warmup_epochs: expected less than --epochs {self.epochs}, found {self.warmup_epochs:g}")
         if self.scale_max < self.scale_min:
             raise UserError(f"--scale_max: expected at least --scale_min {self.scale_min}, found {self.scale_max}")
+        if self.voids > 1:
+            raise UserError(f"--voids: expected at most 1, found {self.voids:g}")
         for name in ("plateau_factor", "ema"):
             if getattr(self, name) >= 1:
                 raise UserError(f"--{name}: expected less than 1, found {getattr(self, name):g}")
