@@ -34,27 +34,29 @@ def row(method: str, options: str = "", level: str | None = None) -> Callable[[R
     return lambda one: one["method"] == method and one["options"] == options and level in (None, one["level"])
 
 
-DENSE_ROW = ("dense", "criteria", row("dense"))
+DENSE_ROW = ("dense", "methods/criteria", row("dense"))
 CHARTS = (
     Chart(
         "learned_size",
         "A quarter of the multiplications finds the same cracks",
         (
-            ("dense, 0.89 GMACs", "latency", row("dense")),
-            ("global, 0.36 GMACs", "allocation", row("Taylor", "global")),
-            ("local, 0.25 GMACs", "latency", row("Taylor", "", "latency_ms=5.6")),
-            ("isomorphic, 0.16 GMACs", "allocation", row("Taylor", "isomorphic")),
-            ("local, 0.07 GMACs", "allocation", row("Taylor")),
+            ("dense, 0.89 GMACs", "methods/latency", row("dense")),
+            ("global, 0.36 GMACs", "methods/allocation", row("Taylor", "global")),
+            ("local, 0.25 GMACs", "methods/latency", row("Taylor", "", "latency_ms=5.6")),
+            ("isomorphic, 0.16 GMACs", "methods/allocation", row("Taylor", "isomorphic")),
+            ("local, 0.07 GMACs", "methods/allocation", row("Taylor")),
         ),
     ),
     Chart(
         "learned_scratch",
         "The pruned widths trained from scratch are as good",
         (
-            DENSE_ROW,
-            ("70% removed, from scratch", "criteria", row("from scratch")),
-            ("70% removed by Taylor", "criteria", row("Taylor")),
-            ("70% removed at random", "criteria", row("Random")),
+            ("dense", "criteria", row("dense")),
+            *(
+                (f"{budget} of the MACs, {said}", "criteria", row(method, "", f"macs={budget}"))
+                for budget in ("25%", "9%", "4.5%")
+                for method, said in (("from scratch", "from scratch"), ("Taylor", "Taylor"), ("Random", "at random"))
+            ),
         ),
     ),
     Chart(
@@ -62,8 +64,8 @@ CHARTS = (
         "Criteria that look at weights only break down at 70%",
         (
             DENSE_ROW,
-            *((name, "criteria", row(name)) for name in ("Taylor", "Random", "Taylor balanced", "Hessian", "Jacobian")),
-            *((name, "criteria", row(name)) for name in ("L1", "L2", "BNScale", "LAMP", "FPGM")),
+            *((name, "methods/criteria", row(name)) for name in ("Taylor", "Random", "Taylor balanced", "Hessian", "Jacobian")),
+            *((name, "methods/criteria", row(name)) for name in ("L1", "L2", "BNScale", "LAMP", "FPGM")),
         ),
     ),
     Chart(
@@ -71,20 +73,20 @@ CHARTS = (
         "Distillation gained nothing at 70%",
         (
             DENSE_ROW,
-            ("labels only", "distillation", row("Taylor")),
-            ("KL", "distillation", row("Taylor", "distilled loss kl weight 2.0")),
-            ("CWD", "distillation", row("Taylor", "distilled loss cwd weight 3.0")),
-            ("KL and CWD", "distillation", row("Taylor", "distilled loss kl+cwd weight 2.0")),
+            ("labels only", "methods/distillation", row("Taylor")),
+            ("KL", "methods/distillation", row("Taylor", "distilled loss kl weight 2.0")),
+            ("CWD", "methods/distillation", row("Taylor", "distilled loss cwd weight 3.0")),
+            ("KL and CWD", "methods/distillation", row("Taylor", "distilled loss kl+cwd weight 2.0")),
         ),
     ),
     Chart(
         "learned_latency",
         "At 6 ms all allocations find the same cracks",
         (
-            ("dense, 13.4 ms, 9.4 MiB", "latency", row("dense")),
-            ("local, 6.1 ms, 2.9 MiB", "latency", row("Taylor", "", "latency_ms=5.6")),
-            ("latency-aware in 8s, 6.0 ms, 0.46 MiB", "latency", row("Taylor", "latency", "latency_ms=5.6")),
-            ("latency-aware in 16s, 6.0 ms, 0.51 MiB", "latency16", row("Taylor round_to 16", "latency")),
+            ("dense, 13.4 ms, 9.4 MiB", "methods/latency", row("dense")),
+            ("local, 6.1 ms, 2.9 MiB", "methods/latency", row("Taylor", "", "latency_ms=5.6")),
+            ("latency-aware in 8s, 6.0 ms, 0.46 MiB", "methods/latency", row("Taylor", "latency", "latency_ms=5.6")),
+            ("latency-aware in 16s, 6.0 ms, 0.51 MiB", "methods/latency16", row("Taylor round_to 16", "latency")),
         ),
     ),
 )
@@ -95,7 +97,7 @@ def draw(chart: Chart) -> Path:
     figure = empty_figure(7.2, 1.1 + 0.33 * len(chart.rows), chart.title)
     axes = figure.add_subplot()
     for place, (_, study, wanted) in enumerate(chart.rows):
-        table = json.loads((HERE / "methods" / study / "table.json").read_text())
+        table = json.loads((HERE / study / "table.json").read_text())
         (found,) = (one for one in table["rows"] if wanted(one))
         score, color = found["scores"][SCORE], DENSE if found["method"] == "dense" else COLORS[0]
         axes.plot([score["low"], score["high"]], [place, place], color=color, linewidth=1.2)
