@@ -22,6 +22,7 @@ SCORES = {
     "iou": "crack IoU",
     "lt_iou@4": "crack ltIoU@4",
     "f1_tolerant@2": "crack F1@2",
+    "f1_tolerant@5": "crack F1@5",
     "cl_dice": "crack clDice",
 }
 """Titles of the scores."""

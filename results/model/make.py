@@ -14,15 +14,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 PHOTOGRAPHS = ("concrete800", "vt_corrosion", "spalling_mini")
-DRAWN = {"concrete": (520, 41), "asphalt": (800, 43)}
-"""Images and seed by surface."""
+DRAWN = {"concrete": (520, 41), "asphalt": (800, 43), "asphalt2": (800, 44)}
+"""Images and seed by folder, which is named after the surface."""
+LATE = ("asphalt2",)
+"""Drawings whose training images only the last stages see."""
 UNSEEN = ("deepcrack256", "cfd")
 """Sets that are only tested on."""
-PRUNING = "--pruning_ratio 50 --importance_type Taylor --batches 32 --batch_size 4 --crop_size 256"
+STAGES = (
+    ("dense", "data", "", 36, 2e-3),
+    ("hard", "data", "--voids 0.4 --class_weights crack=2", 20, 1e-3),
+    ("final", "more", "--voids 0.7 --class_weights crack=3", 14, 1e-3),
+    ("tuned", "more", "--voids 0.7 --class_weights crack=1.5 --pruned_model small", 12, 1e-3),
+)
+"""Name, training data, options, epochs, and learning rate; each starts from the network before it, the last one pruned."""
+PRUNING = "--pruning_ratio 30 --importance_type Taylor --batches 32 --batch_size 4 --crop_size 256"
+NETWORK = "--model hrsegnet_b32 --classes crack"
 SIDE = 384
 """px of the drawings."""
 KINDS = ("Images", "Labels_grayscale")
-FORMAT = "--crop_size 192 --batch_size 8 --amp auto --monitor miou_crack --patience 0 --workers 0 --cache"
+FORMAT = "--ema 0.998 --crop_size 192 --batch_size 8 --amp auto --monitor miou_crack --patience 0 --workers 0 --cache"
 
 
 def prune(work: Path, words: str, *paths: str | Path) -> None:
@@ -33,16 +43,16 @@ def prune(work: Path, words: str, *paths: str | Path) -> None:
 
 
 def draw(work: Path) -> None:
-    """The synthetic photographs of both surfaces."""
-    for surface, (images, seed) in DRAWN.items():
-        if len(list((work / surface).glob("*/Labels_RGB/*.png"))) < images:
-            prune(work, f"synthesize {surface} --images {images} --size {SIDE} --seed {seed} --surface {surface}")
+    """The synthetic photographs."""
+    for name, (images, seed) in DRAWN.items():
+        if len(list((work / name).glob("*/Labels_RGB/*.png"))) < images:
+            surface = name.rstrip("2")
+            prune(work, f"synthesize {name} --images {images} --size {SIDE} --seed {seed} --surface {surface}")
 
 
-def gather(data: Path, work: Path) -> None:
-    """Put train and val of all sets into ``data/train`` and ``data/val``; every name starts with that of its set."""
-    folders = [data / name for name in PHOTOGRAPHS] + [work / name for name in DRAWN]
-    partial = work / "data.partial"
+def gather(folders: list[Path], target: Path) -> None:
+    """Put train and val of all ``folders`` into ``target``; every name starts with that of its set."""
+    partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     for split in ("train", "val"):
         for kind in KINDS:
@@ -50,14 +60,24 @@ def gather(data: Path, work: Path) -> None:
             for folder in folders:
                 for file in sorted((folder / split / kind).iterdir()):
                     shutil.copyfile(file, partial / split / kind / f"{folder.name}_{file.name}")
-    partial.rename(work / "data")
+    partial.rename(target)
 
 
-def train(words: str, name: str, epochs: int, lr: float, work: Path) -> None:
-    """Train from ``words``; a run that was stopped goes on, a complete one stays as it is."""
-    begun = ["--resume"] if (work / "results/runs" / name / "last.pth").exists() else []
-    rest = f"--epochs {epochs} --lr {lr} {FORMAT} {' '.join(begun)}"
-    prune(work, f"train data/train data/val {name} {words} {rest}")
+def train(work: Path) -> None:
+    """All stages; a training that was stopped goes on, a complete one stays as it is."""
+    before = ""
+    for name, folder, words, epochs, lr in STAGES:
+        begun = "--resume" if (work / "results/runs" / name / "last.pth").exists() else ""
+        if "--pruned_model" in words:
+            start = ""
+            if not (work / "results/models/small.pth").exists():
+                prune(work, f"prune --state_dict {before} --model_name small --data_dir {folder} {PRUNING}")
+        else:
+            start = f"--load_pretrained_weights results/models/{before}.pth {NETWORK}" if before else NETWORK
+        prune(
+            work, f"train {folder}/train data/val {name} {words} --epochs {epochs} --lr {lr} {FORMAT} {start} {begun}"
+        )
+        before = name
 
 
 def card(data: Path, file: Path, notes: Path, fixed: Path) -> None:
@@ -67,9 +87,9 @@ def card(data: Path, file: Path, notes: Path, fixed: Path) -> None:
     """
     from prune import evaluate
 
-    folders = [data / name for name in ("concrete800", *UNSEEN)] + [notes.parent / name for name in DRAWN]
+    drawings = [notes.parent / name for name in DRAWN if name not in LATE]
     told = ["Test images never trained on, pooled, 95% interval over images:"]
-    for folder in folders:
+    for folder in [data / name for name in ("concrete800", *UNSEEN)] + drawings:
         if (folder / "test").is_dir():
             scores = evaluate(file, folder / "test", latency_repeats=0)
             crack, images = scores.crack, scores.summary["images"]
@@ -94,14 +114,12 @@ def main() -> None:
     options = parser.parse_args()
     data, work = options.data.resolve(), options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    models = work / "results/models"
-    if not (work / "data").exists():
-        draw(work)
-        gather(data, work)
-    train("--model hrsegnet_b32 --classes crack --ema 0.998", "dense", 36, 2e-3, work)
-    if not (models / "small.pth").exists():
-        prune(work, f"prune --state_dict dense --model_name small --data_dir data {PRUNING}")
-    train("--pruned_model small --ema 0.998", "tuned", 12, 1e-3, work)
+    sets = [data / name for name in PHOTOGRAPHS]
+    for target, left_out in (("data", LATE), ("more", ())):
+        if not (work / target).exists():
+            draw(work)
+            gather(sets + [work / name for name in DRAWN if name not in left_out], work / target)
+    train(work)
     notes, fixed = work / "notes.json", Path(__file__).with_name("notes.json")
     target, calibrated = "export tuned --to onnx --precision int8 --force", ("--data", data / "concrete800")
     prune(work, f"{target} --output unnoted.onnx", *calibrated)
