@@ -64,7 +64,10 @@ CHARTS = (
         "Criteria that look at weights only break down at 70%",
         (
             DENSE_ROW,
-            *((name, "methods/criteria", row(name)) for name in ("Taylor", "Random", "Taylor balanced", "Hessian", "Jacobian")),
+            *(
+                (name, "methods/criteria", row(name))
+                for name in ("Taylor", "Random", "Taylor balanced", "Hessian", "Jacobian")
+            ),
             *((name, "methods/criteria", row(name)) for name in ("L1", "L2", "BNScale", "LAMP", "FPGM")),
         ),
     ),
