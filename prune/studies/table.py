@@ -143,8 +143,17 @@ def cells_of(rows: Sequence[Row], results: Mapping[str, Mapping[str, Any]], limi
         if cell.method not in ("dense", "Random") and random:
             cell.to_random = _differences(group, random, scored)
         cells.append(cell)
+    _take_macs(cells)
     _mark_fronts(cells)
     return cells
+
+
+def _take_macs(cells: Sequence[Cell]) -> None:
+    """Give exported files the MACs of the network they were made of: their own are stated at another input size."""
+    known = {(one.network, one.method, one.level, one.options): one.macs for one in cells if one.precision == "fp32"}
+    for one in cells:
+        if one.precision != "fp32":
+            one.macs = known.get((one.network, one.method, one.level, one.options), one.macs)
 
 
 def _dense_times(rows: Sequence[Row], results: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], float]:

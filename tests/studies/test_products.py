@@ -44,3 +44,10 @@ def test_copies_replace_no_other_network_unless_they_are_forced_to(
     assert (models / "a_l2.pth").read_text() == "mine"
     assert len(copy_networks(found, "a", models, force=True)) == 5
     assert (models / "a_l2.pth").read_bytes() == found[2].file.read_bytes()
+
+
+def test_exported_files_have_the_macs_of_their_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prune.studies.run._charts", lambda cells, facts, folder: [])
+    keys = {"data": str(make_data(tmp_path / "data")), "precisions": ["fp32", "int8"], "controls": False}
+    cells = study(PLAN, output=tmp_path / "s", jobs=1, work=work, **keys).cells
+    assert [(cell.precision, cell.macs) for cell in cells] == [("fp32", 2e9), ("fp32", 6e8), ("int8", 6e8)]
